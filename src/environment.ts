@@ -1,0 +1,115 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { isatty } from 'node:tty'
+import { isMainThread } from 'node:worker_threads'
+import { gracePeriodOfEnvironment } from './options.ts'
+import { findPlatform } from './platforms.ts'
+import { state } from './state.ts'
+
+/** Where this process runs, and what follows from it. */
+export interface Environment {
+  readonly pid1: boolean
+  /** The name of the process that is PID 1 (`tini`, `sh`, `systemd` …); undefined when it is this one or cannot be seen. */
+  readonly init: string | undefined
+  readonly container: 'docker' | 'podman' | 'kubernetes' | undefined
+  /** The platform whose marker was found, for instance `kubernetes` or `fly`. */
+  readonly platform: string | undefined
+  /** How long the platform waits between its stop signal and SIGKILL, in milliseconds. */
+  readonly gracePeriodMs: number
+  /** Where `gracePeriodMs` is from. */
+  readonly gracePeriodSource: 'configure' | 'environment' | 'platform' | 'default'
+  /** Whether the native part is loaded. This version has none. */
+  readonly native: boolean
+  /** What keeps a stop signal from being handled well here, and what to change. */
+  readonly warnings: readonly string[]
+}
+
+/** Is this process PID 1 of its container (or PID namespace)? PID 1 has no default signal actions. */
+export function isPid1(): boolean {
+  return process.pid === 1
+}
+
+/** Only the main thread gets signals and may end the process. */
+export function isWorker(): boolean {
+  return !isMainThread
+}
+
+/** Where this process runs. Throws PID1_INVALID_OPTION when `PID1_GRACE_PERIOD` cannot be understood. */
+export function environment(): Environment {
+  const container = findContainer()
+  const init = isPid1() ? undefined : nameOfPid1()
+  const platform = findPlatform(process.env)
+  return {
+    pid1: isPid1(),
+    init,
+    container,
+    platform: platform?.name,
+    ...gracePeriod(),
+    native: false,
+    warnings: warningsFor(init, container),
+  }
+}
+
+/** The grace period, and who said so. */
+export function gracePeriod(): Pick<Environment, 'gracePeriodMs' | 'gracePeriodSource'> {
+  const configured = state.options.gracePeriodMs
+  if (configured !== undefined) return { gracePeriodMs: configured, gracePeriodSource: 'configure' }
+  const given = gracePeriodOfEnvironment()
+  if (given !== undefined) return { gracePeriodMs: given, gracePeriodSource: 'environment' }
+  const usual = findPlatform(process.env)?.gracePeriodMs(process.env)
+  if (usual !== undefined) return { gracePeriodMs: usual, gracePeriodSource: 'platform' }
+  return { gracePeriodMs: 10_000, gracePeriodSource: 'default' }
+}
+
+/** A person sits in front of it, or a watcher restarts it at every save: nobody is to be kept waiting. */
+export function isInteractive(): boolean {
+  if (isPid1()) return false
+  return isatty(0) || isWatched()
+}
+
+/** `node --watch` sets the first variable for its child. */
+function isWatched(): boolean {
+  return process.env['WATCH_REPORT_DEPENDENCIES'] !== undefined
+}
+
+/** Is a debugger's port open? Then a person may be looking at a breakpoint, and time does not count. */
+export function isDebugged(): boolean {
+  // A Node that was built without an inspector has no such module.
+  return process.getBuiltinModule('node:inspector')?.url() !== undefined
+}
+
+function findContainer(): Environment['container'] {
+  if (process.env['KUBERNETES_SERVICE_HOST'] !== undefined) return 'kubernetes'
+  if (process.env['container'] === 'podman' || exists('/run/.containerenv')) return 'podman'
+  return exists('/.dockerenv') ? 'docker' : undefined
+}
+
+function nameOfPid1(): string | undefined {
+  try {
+    return readFileSync('/proc/1/comm', 'utf8').trim()
+  } catch {
+    return undefined // not Linux, /proc hidden, or not permitted
+  }
+}
+
+const deafInits = new Set(['sh', 'dash', 'ash', 'bash', 'busybox', 'npm', 'npm start', 'npm run start', 'yarn', 'pnpm'])
+
+function warningsFor(init: string | undefined, container: Environment['container']): string[] {
+  const warnings = []
+  if (container !== undefined && init !== undefined && deafInits.has(init)) {
+    warnings.push(
+      `PID 1 is ${init}, which does not pass SIGTERM on in time: start node itself, with CMD ["node", "server.js"]`,
+    )
+  }
+  if (isPid1()) {
+    warnings.push('No native part: orphans are not reaped, and a blocked event loop or thread pool delays the exit')
+  }
+  return warnings
+}
+
+function exists(path: string): boolean {
+  try {
+    return existsSync(path)
+  } catch {
+    return false // not permitted (--permission)
+  }
+}

@@ -1,0 +1,17 @@
+/** Every code that a `Pid1Error` can carry. */
+export type Pid1ErrorCode =
+  /** An option, an environment variable, a hook or a server is not what was expected. */
+  | 'PID1_INVALID_OPTION'
+  /** A hook, or the requests of a server, did not finish in their time. Found in reports, never thrown. */
+  | 'PID1_HOOK_TIMEOUT'
+
+/** The one error class of this package: `code` says what is wrong, `message` what was expected and what came. */
+export class Pid1Error extends Error {
+  override readonly name = 'Pid1Error'
+  readonly code: Pid1ErrorCode
+
+  constructor(code: Pid1ErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}

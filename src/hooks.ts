@@ -1,0 +1,145 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import pTimeout from 'p-timeout'
+import { endOfStage, toEpoch, waitAtMost, withResolvers } from './deadline.ts'
+import { Pid1Error } from './errors.ts'
+import { complain, note } from './log.ts'
+import { checkHookOptions, expectThat, type HookOptions, isDisabled, type StageName, stageNames } from './options.ts'
+import {
+  type Hook,
+  type HookContext,
+  noteRegistration,
+  type RegisteredHook,
+  type Running,
+  type RunningStage,
+  state,
+  undo,
+  type Unregister,
+} from './state.ts'
+
+export function onShutdown(hook: Hook): Unregister
+export function onShutdown(name: string, hook: Hook, options?: HookOptions): Unregister
+export function onShutdown(first: string | Hook, second?: Hook, options: HookOptions = {}): Unregister {
+  const hook = typeof first === 'function' ? first : second
+  expectThat(typeof first === 'function' || typeof first === 'string', 'the name of the hook', 'a string', first)
+  expectThat(typeof hook === 'function', 'the hook', 'a function', hook)
+  checkHookOptions(options)
+  const name = typeof first === 'string' ? first : hook.name || 'anonymous hook'
+  return registerHook({ ...options, name, hook, stage: options.stage ?? 'cleanup' })
+}
+
+/** A hook that comes after the start runs too: in its stage, or where that is over in the one that is going on. */
+export function registerHook(registered: RegisteredHook): Unregister {
+  if (isDisabled()) return undo(() => {})
+  noteRegistration()
+  const current = state.running?.stages.at(-1)
+  const inTime =
+    current === undefined || stageNames.indexOf(registered.stage) >= stageNames.indexOf(current.name)
+      ? registered
+      : { ...registered, stage: current.name }
+  state.hooks.add(inTime)
+  current?.wake()
+  return undo(() => state.hooks.delete(inTime))
+}
+
+/** Is this code called from a hook? Then it must not wait for the shutdown that waits for it. */
+export function isInsideHook(): boolean {
+  return insideHook.getStore() === true
+}
+
+/** Is there a hook that waits for this stage? */
+export function hasHooks(stage: StageName): boolean {
+  return waitingFor(stage).length > 0
+}
+
+/** Runs all hooks of a stage at once. */
+export async function runTogether(stage: RunningStage, running: Running): Promise<void> {
+  await runHooks(stage, running, () => 0)
+}
+
+/**
+ * Runs the hooks of a stage one after the other, last registered first. One that has used its equal share of what the
+ * stage has left is not cut: the next one starts beside it. So a hanging hook costs the others nothing.
+ */
+export async function runInTurn(stage: RunningStage, running: Running): Promise<void> {
+  await runHooks(stage, running, (leftMs, waiting) => leftMs / waiting)
+}
+
+const insideHook = new AsyncLocalStorage<true>()
+
+async function runHooks(
+  stage: RunningStage,
+  running: Running,
+  shareOf: (leftMs: number, waiting: number) => number,
+): Promise<void> {
+  const active = new Set<Promise<void>>()
+  let registered = withResolvers<void>()
+  stage.wake = () => registered.resolve()
+  for (;;) {
+    const hook = waitingFor(stage.name).at(-1)
+    if (hook === undefined) {
+      if (active.size === 0) return
+      await Promise.race([...active, registered.promise])
+      registered = withResolvers()
+      continue
+    }
+    const endsAt = endOfStage(running.clock, stage.name, hasHooks)
+    const shareMs = shareOf(endsAt - performance.now(), waitingFor(stage.name).length)
+    state.hooks.delete(hook)
+    const run = runHook(hook, stage, running, endsAt).finally(() => active.delete(run))
+    active.add(run)
+    if (shareMs > 0) await waitAtMost(shareMs, [run])
+  }
+}
+
+function waitingFor(stage: StageName): RegisteredHook[] {
+  return [...state.hooks].filter((hook) => hook.stage === stage)
+}
+
+/** Runs one hook in its time. Never rejects: what went wrong is in the report, and on stderr. */
+async function runHook(
+  registered: RegisteredHook,
+  stage: RunningStage,
+  running: Running,
+  stageEndsAt: number,
+): Promise<void> {
+  const { name, hook, endsItself = false, timeoutMs = Infinity } = registered
+  const startedAt = performance.now()
+  // p-timeout refuses 0; with a grace period of 0 a hook is still started, and what it does at once is done.
+  const milliseconds = Math.max(1, Math.min(timeoutMs, stageEndsAt - startedAt))
+  const timeout = new Pid1Error('PID1_HOOK_TIMEOUT', `was cut after ${Math.round(milliseconds)} ms`)
+  const controller = new AbortController()
+  const context = contextOf(running, controller.signal, startedAt + milliseconds)
+  const report: RunningStage['hooks'][number] = { name, outcome: 'running', durationMs: 0 }
+  stage.hooks.push(report)
+  try {
+    const call = insideHook.run(true, async () => hook(context))
+    await pTimeout(call, { milliseconds: endsItself ? Infinity : milliseconds, message: timeout })
+    report.outcome = 'done'
+  } catch (error) {
+    report.outcome = error === timeout || (endsItself && isTimeout(error)) ? 'cut' : 'failed'
+    report.error = error
+    controller.abort(error)
+    complain(describe(report, stage.name))
+  }
+  report.durationMs = performance.now() - startedAt
+  note('hooks', '%s %s after %d ms', name, report.outcome, Math.round(report.durationMs))
+}
+
+function contextOf(running: Running, signal: AbortSignal, endsAt: number): HookContext {
+  return {
+    reason: running.cause.reason,
+    signal,
+    deadline: toEpoch(endsAt),
+    remainingMs: () => Math.max(0, endsAt - performance.now()),
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Pid1Error && error.code === 'PID1_HOOK_TIMEOUT'
+}
+
+function describe({ name, outcome, error }: RunningStage['hooks'][number], stage: StageName): string {
+  const what = stage === 'intake' && outcome === 'cut' ? name : `the hook "${name}"`
+  if (outcome === 'cut' && error instanceof Error) return `${what} ${error.message}`
+  return `${what} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+}

@@ -1,0 +1,204 @@
+import { subscribe } from 'node:diagnostics_channel'
+import type { Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { sayGoingAway } from './websocket.ts'
+
+/** The connections of one server. */
+export interface Connections {
+  readonly all: Map<Socket, Connection>
+  /** From the moment the drain begins: every answer says `Connection: close`. */
+  telling: boolean
+  lastRequestAt: number
+  /** Called when a connection has closed. */
+  onClosed: (connection: Connection) => void
+}
+
+export interface Connection {
+  readonly socket: Socket
+  /** Requests whose answers are not finished, in their order: several with pipelining. */
+  readonly responses: ServerResponse[]
+  /** The last time that a request began or ended, or that bytes were seen, as `performance.now()`. */
+  usedAt: number
+  /** Bytes read when the connection was last between two requests. More than that: half a request head. */
+  bytesBetween: number
+  /** Bytes read at the last look, to see whether a poll phase brought any. */
+  bytesSeen: number
+  /** When what has no end of its own (or is half a request head) is ended at the latest, once that is decided. */
+  goBy: number | undefined
+  /** Told that the server goes away, as what has no end of its own is. */
+  told: boolean
+  /** Cut in the middle of an ordinary request. */
+  cut: boolean
+}
+
+/** Tracks the connections of an http or https server; those made before from their next request on. */
+export function trackConnections(server: Server): Connections {
+  const connections: Connections = {
+    all: new Map(),
+    telling: false,
+    lastRequestAt: -Infinity,
+    onClosed: () => {},
+  }
+  server.on('connection', (socket: Socket) => void track(socket, connections))
+  // With TLS it is another socket that carries the requests; the raw one is its handshake.
+  server.on('secureConnection', (socket: Socket) => {
+    forgetHandshakeOf(socket, connections)
+    track(socket, connections)
+  })
+  listenForRequests()
+  tracked.set(server, connections)
+  return connections
+}
+
+/** Every answer whose head is not sent yet says `Connection: close`, and so does every later one. */
+export function tellAll(connections: Connections): void {
+  connections.telling = true
+  for (const connection of connections.all.values()) {
+    for (const response of connection.responses) sayClose(response, connection)
+  }
+}
+
+/** Requests whose head is complete and whose answer has an end. A download and a long poll are among them. */
+export function ordinaryRequests({ responses }: Connection): ServerResponse[] {
+  return responses.filter((response) => !isEventStream(response))
+}
+
+/**
+ * Looks at a connection for bytes. True: none came since the last look, so that, a poll phase lying between, none wait.
+ */
+export function isQuiet(connection: Connection, now: number): boolean {
+  const bytes = connection.socket.bytesRead
+  const quiet = bytes === connection.bytesSeen
+  if (!quiet && connection.bytesSeen !== unseen) connection.usedAt = now
+  connection.bytesSeen = bytes
+  return quiet
+}
+
+/** Nothing is going on that a request could come of: it may be closed when it has been idle for long enough. */
+export function isIdle(connection: Connection): boolean {
+  return connection.responses.length === 0 && !isUpgraded(connection.socket) && !hasHalfHead(connection)
+}
+
+/** Tells what has no end of its own to go; half a request head may still become a request. */
+export function tellToGo(connection: Connection): void {
+  if (connection.told || (connection.responses.length === 0 && !isUpgraded(connection.socket))) return
+  connection.told = true
+  if (isUpgraded(connection.socket)) return sayGoingAway(connection.socket)
+  for (const response of connection.responses) endEventStream(response, connection.socket)
+}
+
+/** An ordinary request whose time is up: 503 where no answer has begun, then the end. */
+export function cut(connection: Connection): void {
+  connection.cut = true
+  const { socket, responses } = connection
+  // On the socket, not by the response: the app may still want to set headers, and that must not throw.
+  if (responses[0]?.headersSent === false && socket.writable) {
+    socket.write('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    return socket.destroySoon()
+  }
+  socket.destroy()
+}
+
+const unseen = -1
+const tracked = new WeakMap<object, Connections>()
+let listening = false
+
+function track(socket: Socket, connections: Connections): Connection {
+  const connection: Connection = {
+    socket,
+    responses: [],
+    usedAt: performance.now(),
+    bytesBetween: 0,
+    bytesSeen: unseen,
+    goBy: undefined,
+    told: false,
+    cut: false,
+  }
+  connections.all.set(socket, connection)
+  socket.once('close', () => {
+    if (connections.all.delete(socket)) connections.onClosed(connection)
+  })
+  return connection
+}
+
+/** Needs `TLSSocket#_parent`; where it is missing the handshake's socket is tracked beside until it closes. */
+function forgetHandshakeOf(socket: Socket, connections: Connections): void {
+  const { _parent: raw } = socket as { _parent?: Socket }
+  if (raw !== undefined) connections.all.delete(raw)
+}
+
+/** Not the server's 'request' event: an app may take that over, and `Expect: 100-continue` goes another way. */
+function listenForRequests(): void {
+  if (listening) return
+  listening = true
+  subscribe('http.server.request.start', (message) => {
+    const { server, socket, response } = message as {
+      server: object
+      socket: Socket
+      response: ServerResponse
+    }
+    const connections = tracked.get(server)
+    if (connections !== undefined) onRequest(connections, socket, response)
+  })
+}
+
+function onRequest(connections: Connections, socket: Socket, response: ServerResponse): void {
+  const connection = connections.all.get(socket) ?? track(socket, connections)
+  connection.responses.push(response)
+  connection.usedAt = performance.now()
+  connections.lastRequestAt = connection.usedAt
+  if (connections.telling) sayClose(response, connection)
+  response.once('close', () => {
+    connection.responses.splice(connection.responses.indexOf(response), 1)
+    connection.usedAt = performance.now()
+    connection.bytesBetween = socket.bytesRead
+  })
+}
+
+/**
+ * By wrapping `writeHead`, which every answer passes: `shouldKeepAlive` alone does nothing where the app sets a
+ * `Connection` header itself, as proxies do. Of pipelined requests only the last may say it: Node closes after it.
+ */
+function sayClose(response: ServerResponse, connection: Connection): void {
+  if (response.headersSent) return
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse
+  response.writeHead = (...args: unknown[]): ServerResponse => {
+    const isLast = connection.responses.at(-1) === response
+    if (!isLast || response.headersSent || Number(args[0]) < 200) return writeHead(...args)
+    response.setHeader('Connection', 'close')
+    return writeHead(...args.map(withoutConnection))
+  }
+}
+
+/** The headers that `writeHead` takes: an object, a list of names and values in turn, or a list of pairs. */
+function withoutConnection(headers: unknown): unknown {
+  if (typeof headers !== 'object' || headers === null) return headers
+  if (!Array.isArray(headers))
+    return Object.fromEntries(Object.entries(headers).filter(([name]) => !isConnection(name)))
+  if (Array.isArray(headers[0])) return headers.filter((pair: unknown[]) => !isConnection(pair[0]))
+  return headers.filter((_, index) => !isConnection(headers[index - (index % 2)]))
+}
+
+function isConnection(name: unknown): boolean {
+  return String(name).toLowerCase() === 'connection'
+}
+
+/** Needs `response._header`, the head as it was sent: `getHeader` does not see what `writeHead` was given as a list. */
+function isEventStream(response: ServerResponse): boolean {
+  const { _header: head } = response as { _header?: string | null }
+  return response.headersSent && /^content-type:\s*text\/event-stream/im.test(head ?? '')
+}
+
+function endEventStream(response: ServerResponse, socket: Socket): void {
+  response.on('error', () => {}) // 'write after end': the app may go on writing
+  response.end(() => socket.destroySoon())
+}
+
+/** Needs `socket.parser`: null once an upgrade (or CONNECT) has taken the socket away from http. */
+function isUpgraded(socket: Socket): boolean {
+  return (socket as { parser?: unknown }).parser === null
+}
+
+function hasHalfHead(connection: Connection): boolean {
+  return connection.socket.bytesRead > connection.bytesBetween
+}

@@ -1,0 +1,95 @@
+import type { Server as HttpServer } from 'node:http'
+import { registerHook } from '../hooks.ts'
+import { checkDrainOptions, type DrainOptions, expectThat, isDisabled } from '../options.ts'
+import { state, undo, type Unregister } from '../state.ts'
+import { trackConnections } from './connections.ts'
+import { drain, type DrainedServer, drainSettings } from './drain.ts'
+import {
+  endWebSockets,
+  httpServerOf,
+  isWebSocketServer,
+  noteUpgrades,
+  trackWebSockets,
+  type WebSocketServer,
+} from './websocket.ts'
+
+export function drainOnShutdown<Server extends object>(server: Server, options: DrainOptions = {}): Server {
+  checkDrainOptions(options)
+  const isKnown = isWebSocketServer(server) || isHttpServer(server)
+  expectThat(isKnown, 'the server', 'an http or https server (what `app.listen()` returns) or a ws server', server)
+  if (isDisabled()) return server
+  if (isWebSocketServer(server)) registerWebSocketServer(server, options)
+  else if (isHttpServer(server)) registerHttpServer(server, options)
+  return server
+}
+
+interface Registered extends DrainedServer {
+  options: DrainOptions
+  unregister: Unregister
+}
+
+/** A server that is drained twice is drained once, with the options of both. */
+const registered = new WeakMap<object, Registered>()
+const registeredWebSocketServers = new WeakSet<object>()
+
+function registerHttpServer(server: HttpServer, options: DrainOptions): void {
+  const known = registered.get(server)
+  if (known !== undefined) {
+    known.options = { ...known.options, ...options }
+    return register(known)
+  }
+  const drained = {
+    server,
+    options,
+    connections: trackConnections(server),
+    unregister: undo(() => {}),
+  }
+  registered.set(server, drained)
+  noteUpgrades(server)
+  register(drained)
+  // One that begins to listen during a shutdown is drained too; one that closes by itself is forgotten.
+  server.on('listening', () => register(drained))
+  server.on('close', () => drained.unregister())
+}
+
+function register(drained: Registered): void {
+  drained.unregister()
+  drained.unregister = registerHook({
+    name: nameOf(drained.server),
+    hook: (context) => drain(drained, context),
+    stage: 'intake',
+    endsItself: true,
+  })
+}
+
+function registerWebSocketServer(server: WebSocketServer, options: DrainOptions): void {
+  if (registeredWebSocketServers.has(server)) return
+  registeredWebSocketServers.add(server)
+  trackWebSockets(server)
+  const httpServer = httpServerOf(server)
+  if (httpServer !== undefined) return registerHttpServer(httpServer, options)
+  registerHook({
+    name: 'WebSocket server',
+    stage: 'intake',
+    hook: async () => {
+      const ended = await endWebSockets(server, drainSettings(options).endlessMs)
+      if (state.running !== undefined) state.running.connections.ended += ended
+    },
+  })
+}
+
+function isHttpServer(value: unknown): value is HttpServer {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'listening' in value &&
+    'closeIdleConnections' in value &&
+    typeof value.closeIdleConnections === 'function'
+  )
+}
+
+function nameOf(server: HttpServer): string {
+  const address = server.address()
+  if (address === null) return 'the server'
+  return typeof address === 'string' ? `the server on ${address}` : `the server on port ${address.port}`
+}

@@ -1,0 +1,174 @@
+import type { Server as HttpServer } from 'node:http'
+import { waitAtMost, withResolvers } from '../deadline.ts'
+import { environment } from '../environment.ts'
+import { Pid1Error } from '../errors.ts'
+import { note } from '../log.ts'
+import type { DrainOptions } from '../options.ts'
+import { type HookContext, state } from '../state.ts'
+import {
+  type Connection,
+  type Connections,
+  cut,
+  isIdle,
+  isQuiet,
+  ordinaryRequests,
+  tellAll,
+  tellToGo,
+} from './connections.ts'
+import { stopListening } from './listener.ts'
+
+/** A server that is drained at a shutdown. */
+export interface DrainedServer {
+  readonly server: HttpServer
+  readonly connections: Connections
+  readonly options: DrainOptions
+}
+
+/** How a server is drained, with the defaults filled in. */
+export type DrainSettings = Required<Omit<DrainOptions, 'afterDrain'>> & Pick<DrainOptions, 'afterDrain'>
+
+export function drainSettings(options: DrainOptions): DrainSettings {
+  if (state.running?.interactive === true) return { ...options, lingerMs: 0, endlessMs: 0, drainDelayMs: 0 }
+  const drainDelayMs = environment().platform === 'kubernetes' ? 5000 : 0
+  const all = { lingerMs: 1000, drainDelayMs, ...state.options, ...options }
+  return { ...all, endlessMs: all.endlessMs ?? all.lingerMs }
+}
+
+/** Drains one server without losing a request. Ends in its time by itself; rejects when requests had to be cut. */
+export async function drain(drained: DrainedServer, context: HookContext): Promise<void> {
+  const { server, connections, options } = drained
+  const settings = drainSettings(options)
+  const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
+  if (server.listening) await waitAtMost(Math.min(settings.drainDelayMs, untilEnd() / 2), [])
+  // At once: nothing here can refuse new connections gently, so whoever is told later dials into the closing listener.
+  tellAll(connections)
+  const closed = stopListening(server, Math.min(1500, untilEnd() / 4))
+  const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
+  const late = cutTheRest(connections)
+  server.closeAllConnections() // those that were there before the server was tracked, and never made a request
+  if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
+  if (afterDrain === 'late') throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
+}
+
+// A drain ends so much before its time is up: what it has to say then must still leave.
+const reactionMs = 10
+// A client pool that was just told takes another idle connection for its next request.
+const quietAfterRequestMs = 100
+
+/** Lets every connection go, each by its own rule, until none is left or the time is up. */
+async function letAllGo(
+  connections: Connections,
+  settings: DrainSettings,
+  closed: Promise<void>,
+  untilEnd: () => number,
+): Promise<'done' | 'late'> {
+  const beganAt = performance.now()
+  const pace = newPace(beganAt)
+  const empty = withResolvers<void>()
+  let accepting = true
+  let after: Promise<unknown> | undefined
+  const isOver = () => !accepting && connections.all.size === 0
+  connections.onClosed = (connection) => {
+    count(connection)
+    if (isOver()) empty.resolve()
+  }
+  void closed.then(() => {
+    accepting = false
+    if (isOver()) empty.resolve()
+  })
+  while (untilEnd() > 0) {
+    const now = performance.now()
+    const allowance = pace(connections.all.size, now)
+    const quietMs = Math.min(quietAfterRequestMs, settings.lingerMs)
+    const mayClose = now - connections.lastRequestAt >= quietMs || now - beganAt >= settings.lingerMs
+    closeIdle(connections, settings.lingerMs, mayClose ? allowance : none, now)
+    const remaining = [...connections.all.values()]
+    if (!remaining.some(isAnswering)) endEndless(remaining, settings.endlessMs, now)
+    if (!accepting && remaining.every(({ goBy }) => goBy !== undefined)) after ??= start(settings.afterDrain)
+    if (isOver()) break
+    // At least one poll phase between two looks: what arrived meanwhile is seen before a connection is closed.
+    await waitAtMost(Math.min(connections.all.size > 0 ? 1 : 5, untilEnd()), [empty.promise])
+  }
+  const result = await Promise.race([after, waitAtMost(untilEnd(), []).then(() => late)])
+  return result === late ? 'late' : 'done'
+}
+
+const late = Symbol('late')
+
+/** How many connections may be closed in this turn: a few a millisecond, by the clock, never in bulk. */
+interface Allowance {
+  recent: number
+  /** Idle for over ten seconds: hardly anybody will use them in this very moment. */
+  old: number
+}
+
+const none: Allowance = { recent: 0, old: 0 }
+const oldMs = 10_000
+
+function newPace(beganAt: number): (size: number, now: number) => Allowance {
+  let last = beganAt
+  return (size, now) => {
+    const ms = Math.min(now - last, 10) // a loop that was blocked must not make up for it in bulk
+    last = now
+    return {
+      recent: Math.ceil(ms * Math.max(4, size / 200)),
+      old: Math.ceil(ms * Math.max(100, size / 20)),
+    }
+  }
+}
+
+/** Closes connections that have been idle for long enough, and of which a whole poll phase brought no bytes. */
+function closeIdle(connections: Connections, lingerMs: number, { recent, old }: Allowance, now: number): void {
+  for (const connection of connections.all.values()) {
+    const quiet = isQuiet(connection, now)
+    const idleMs = now - connection.usedAt
+    if (!quiet || !isIdle(connection) || idleMs < lingerMs) continue
+    if (idleMs >= oldMs ? old-- > 0 : recent-- > 0) connection.socket.destroy()
+  }
+}
+
+function isAnswering(connection: Connection): boolean {
+  return ordinaryRequests(connection).length > 0
+}
+
+/** WebSockets, event streams, half request heads: told to go when all ordinary requests are answered, then ended. */
+function endEndless(connections: Connection[], endlessMs: number, now: number): void {
+  for (const connection of connections) {
+    if (isIdle(connection)) {
+      if (!connection.told) connection.goBy = undefined
+      continue
+    }
+    tellToGo(connection)
+    connection.goBy ??= now + endlessMs
+    if (now < connection.goBy) continue
+    connection.told = true
+    connection.socket.destroy()
+  }
+}
+
+async function start(afterDrain: DrainOptions['afterDrain']): Promise<void> {
+  await afterDrain?.()
+}
+
+/** What is still open when the time is up. Returns the ordinary requests among it. */
+function cutTheRest(connections: Connections): string[] {
+  const requests = []
+  for (const connection of connections.all.values()) {
+    const ordinary = ordinaryRequests(connection)
+    // Without its query, which may hold secrets.
+    requests.push(...ordinary.map(({ req }) => `${req.method} ${req.url?.split('?')[0]}`))
+    if (ordinary.length > 0) cut(connection)
+    else connection.told = true
+    if (state.running !== undefined) state.running.connections.cut += ordinary.length
+    connection.socket.destroySoon()
+  }
+  return requests
+}
+
+function count({ told, cut: wasCut }: Connection): void {
+  const { running } = state
+  if (running === undefined || wasCut) return
+  note('servers', 'a connection was %s', told ? 'ended' : 'drained')
+  if (told) running.connections.ended++
+  else running.connections.drained++
+}

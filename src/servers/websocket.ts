@@ -1,0 +1,86 @@
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** A WebSocket as `ws` has it. */
+interface WebSocket {
+  close(code: number, reason: string): void
+  terminate(): void
+}
+
+/** The parts of a `ws` WebSocketServer that are needed here. */
+export interface WebSocketServer {
+  readonly clients: Set<WebSocket>
+  readonly options: { readonly server?: Server | null }
+  handleUpgrade(...args: never[]): void
+  on(event: 'connection', listener: (client: WebSocket, request: IncomingMessage) => void): unknown
+}
+
+/** Tells a WebSocketServer of `ws` from a server. */
+export function isWebSocketServer(value: unknown): value is WebSocketServer {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'clients' in value &&
+    value.clients instanceof Set &&
+    'handleUpgrade' in value &&
+    typeof value.handleUpgrade === 'function'
+  )
+}
+
+/** Remembers which client belongs to which socket, so that its own server says goodbye. */
+export function trackWebSockets(server: WebSocketServer): void {
+  server.on('connection', (client, request) => clientOf.set(request.socket, client))
+}
+
+/**
+ * The http server that a WebSocketServer sits on: the one it was given, or the one it made for its `port`, which `ws` keeps
+ * in `_server`. Undefined with `noServer`.
+ */
+export function httpServerOf(server: WebSocketServer): Server | undefined {
+  return server.options.server ?? (server as { _server?: Server | null })._server ?? undefined
+}
+
+/** Notes which upgraded sockets are WebSockets. Listens only while the app does: Node asks whether anybody listens. */
+export function noteUpgrades(server: Server): void {
+  const noteUpgrade = (request: IncomingMessage, socket: Duplex) => {
+    if (request.headers.upgrade?.toLowerCase() === 'websocket') upgraded.add(socket)
+  }
+  const isOurs = (listener: unknown) => listener === noteUpgrade
+  const listen = () => {
+    if (!server.listeners('upgrade').some(isOurs)) server.prependListener('upgrade', noteUpgrade)
+  }
+  if (server.listenerCount('upgrade') > 0) listen()
+  server.on('newListener', (event, listener) => {
+    if (event === 'upgrade' && !isOurs(listener)) listen()
+  })
+  server.on('removeListener', (event) => {
+    if (event === 'upgrade' && server.listeners('upgrade').every(isOurs)) server.off('upgrade', noteUpgrade)
+  })
+}
+
+/** Tells the client that the server goes away (1001): by its own server, else by writing the close frame. */
+export function sayGoingAway(socket: Socket): void {
+  const client = clientOf.get(socket)
+  if (client !== undefined) client.close(goingAway, 'shutdown')
+  else if (upgraded.has(socket) && socket.writable) socket.write(closeFrame)
+}
+
+/** For a server without an http server of its own (`noServer`): all its clients are told, and have so long to go. */
+export async function endWebSockets(server: WebSocketServer, endlessMs: number): Promise<number> {
+  const clients = [...server.clients]
+  for (const client of clients) client.close(goingAway, 'shutdown')
+  const until = performance.now() + endlessMs
+  while (server.clients.size > 0 && performance.now() < until) {
+    await new Promise((resolve) => void setTimeout(resolve, 5))
+  }
+  for (const client of server.clients) client.terminate()
+  return clients.length
+}
+
+const goingAway = 1001
+// FIN and opcode 8, two bytes of payload, unmasked as all that a server sends: 1001.
+const closeFrame = Buffer.from([0x88, 0x02, goingAway >> 8, goingAway & 0xff])
+
+const clientOf = new WeakMap<Duplex, WebSocket>()
+const upgraded = new WeakSet<Duplex>()
