@@ -1,5 +1,6 @@
 import type { Server } from 'node:http'
-import { type DrainOptions, drainOnShutdown } from './index.ts'
+// By the package's own name: the bundle of index.ts is loaded once, whoever asks for it.
+import { type DrainOptions, drainOnShutdown } from 'pid1'
 
 /** The parts of a Fastify instance that are needed here. */
 export interface FastifyLike {

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { Clock, Resolvable } from './deadline.ts'
 import type { HookOptions, Options, StageName } from './options.ts'
 import type { HookReport, ShutdownReport } from './report.ts'
@@ -82,7 +81,7 @@ export const state: State = {
   options: {},
   hooks: new Set(),
   running: undefined,
-  abort: newAbortController(),
+  abort: new AbortController(),
 }
 
 /** Everything as new, but that nothing exits: the next test starts fresh. */
@@ -90,7 +89,7 @@ export function reset(): void {
   state.options = { exit: false }
   state.hooks.clear()
   state.running = undefined
-  state.abort = newAbortController()
+  state.abort = new AbortController()
 }
 
 /** The first copy of the package that was loaded into this process (or worker) serves all of them. */
@@ -122,10 +121,4 @@ export function noteRegistration(): void {
 /** An undo that is harmless to call twice. */
 export function undo(action: () => void): Unregister {
   return Object.assign(() => action(), { [Symbol.dispose]: action })
-}
-
-function newAbortController(): AbortController {
-  const controller = new AbortController()
-  setMaxListeners(0, controller.signal) // every request may listen to it
-  return controller
 }
