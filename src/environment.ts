@@ -37,16 +37,20 @@ export function isWorker(): boolean {
 export function environment(): Environment {
   const container = findContainer()
   const init = isPid1() ? undefined : nameOfPid1()
-  const platform = findPlatform(process.env)
   return {
     pid1: isPid1(),
     init,
     container,
-    platform: platform?.name,
+    platform: platformName(),
     ...gracePeriod(),
     native: false,
     warnings: warningsFor(init, container),
   }
+}
+
+/** The name of the platform whose marker was found. */
+export function platformName(): string | undefined {
+  return findPlatform(process.env)?.name
 }
 
 /** The grace period, and who said so. */

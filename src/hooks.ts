@@ -46,6 +46,11 @@ export function isInsideHook(): boolean {
   return insideHook.getStore() === true
 }
 
+/** Runs code of the app so that `isInsideHook` knows it again, whatever it awaits. */
+export function runInsideHook(code: () => unknown): Promise<unknown> {
+  return insideHook.run(true, async () => code())
+}
+
 /** Is there a hook that waits for this stage? */
 export function hasHooks(stage: StageName): boolean {
   return waitingFor(stage).length > 0
@@ -112,8 +117,12 @@ async function runHook(
   const report: RunningStage['hooks'][number] = { name, outcome: 'running', durationMs: 0 }
   stage.hooks.push(report)
   try {
-    const call = insideHook.run(true, async () => hook(context))
-    await pTimeout(call, { milliseconds: endsItself ? Infinity : milliseconds, message: timeout })
+    if (endsItself) await hook(context)
+    else
+      await pTimeout(
+        runInsideHook(() => hook(context)),
+        { milliseconds, message: timeout },
+      )
     report.outcome = 'done'
   } catch (error) {
     report.outcome = error === timeout || (endsItself && isTimeout(error)) ? 'cut' : 'failed'

@@ -1,7 +1,8 @@
 import type { Server as HttpServer } from 'node:http'
 import { waitAtMost, withResolvers } from '../deadline.ts'
-import { environment } from '../environment.ts'
+import { platformName } from '../environment.ts'
 import { Pid1Error } from '../errors.ts'
+import { runInsideHook } from '../hooks.ts'
 import { note } from '../log.ts'
 import type { DrainOptions } from '../options.ts'
 import { type HookContext, state } from '../state.ts'
@@ -29,7 +30,7 @@ export type DrainSettings = Required<Omit<DrainOptions, 'afterDrain'>> & Pick<Dr
 
 export function drainSettings(options: DrainOptions): DrainSettings {
   if (state.running?.interactive === true) return { ...options, lingerMs: 0, endlessMs: 0, drainDelayMs: 0 }
-  const drainDelayMs = environment().platform === 'kubernetes' ? 5000 : 0
+  const drainDelayMs = platformName() === 'kubernetes' ? 5000 : 0
   const all = { lingerMs: 1000, drainDelayMs, ...state.options, ...options }
   return { ...all, endlessMs: all.endlessMs ?? all.lingerMs }
 }
@@ -39,7 +40,8 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const { server, connections, options } = drained
   const settings = drainSettings(options)
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
-  if (server.listening) await waitAtMost(Math.min(settings.drainDelayMs, untilEnd() / 2), [])
+  const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
+  if (delayMs > 0) await waitAtMost(delayMs, [])
   // At once: nothing here can refuse new connections gently, so whoever is told later dials into the closing listener.
   tellAll(connections)
   const closed = stopListening(server, Math.min(1500, untilEnd() / 4))
@@ -147,7 +149,7 @@ function endEndless(connections: Connection[], endlessMs: number, now: number): 
 }
 
 async function start(afterDrain: DrainOptions['afterDrain']): Promise<void> {
-  await afterDrain?.()
+  await runInsideHook(() => afterDrain?.())
 }
 
 /** What is still open when the time is up. Returns the ordinary requests among it. */
