@@ -49,8 +49,11 @@ export async function waitAtMost(ms: number, others: readonly Promise<unknown>[]
   const timeUp = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, Math.max(0, ms))
   })
-  await Promise.race([timeUp, ...others])
-  clearTimeout(timer)
+  try {
+    await Promise.race([timeUp, ...others])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** A promise and the function that resolves it: `Promise.withResolvers` came with Node 22. */

@@ -1,5 +1,3 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { isatty } from 'node:tty'
 import { isMainThread } from 'node:worker_threads'
 import { gracePeriodOfEnvironment } from './options.ts'
 import { findPlatform } from './platforms.ts'
@@ -67,7 +65,7 @@ export function gracePeriod(): Pick<Environment, 'gracePeriodMs' | 'gracePeriodS
 /** A person sits in front of it, or a watcher restarts it at every save: nobody is to be kept waiting. */
 export function isInteractive(): boolean {
   if (isPid1()) return false
-  return isatty(0) || isWatched()
+  return process.getBuiltinModule('node:tty').isatty(0) || isWatched()
 }
 
 /** `node --watch` sets the first variable for its child. */
@@ -89,7 +87,7 @@ function findContainer(): Environment['container'] {
 
 function nameOfPid1(): string | undefined {
   try {
-    return readFileSync('/proc/1/comm', 'utf8').trim()
+    return process.getBuiltinModule('node:fs').readFileSync('/proc/1/comm', 'utf8').trim()
   } catch {
     return undefined // not Linux, /proc hidden, or not permitted
   }
@@ -112,7 +110,7 @@ function warningsFor(init: string | undefined, container: Environment['container
 
 function exists(path: string): boolean {
   try {
-    return existsSync(path)
+    return process.getBuiltinModule('node:fs').existsSync(path)
   } catch {
     return false // not permitted (--permission)
   }

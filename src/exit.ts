@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { onExit as atExit, signals } from 'signal-exit'
 import { isWorker } from './environment.ts'
-import { complain, note } from './log.ts'
+import { closeDeadTerminals, complain, note } from './log.ts'
 import { expectThat, isDisabled } from './options.ts'
 import type { HookReport } from './report.ts'
 import { noteRegistration, type Running, state, undo, type Unregister } from './state.ts'
@@ -51,6 +51,7 @@ export function exitCodeOfApp(): number {
 export function leave(code: number): never {
   if (state.running !== undefined) state.running.over = true
   note('exit', 'leaving with %d', code)
+  process.once('exit', closeDeadTerminals)
   process.exit(code)
 }
 
@@ -59,7 +60,7 @@ export function listenForExit(): void {
   if (isWorker()) return
   process.on('exit', (code) => {
     const { running } = state
-    if (running === undefined || running.over || running.cause.trigger === 'empty event loop') return
+    if (running === undefined || running.over) return
     const missed = [...unfinishedHooks(running), ...[...state.hooks].map(({ name }) => name)]
     if (missed.length === 0) return
     const list = missed.map((name) => `"${name}"`).join(', ')

@@ -1,5 +1,4 @@
 import { constants } from 'node:os'
-import { inspect } from 'node:util'
 import { Pid1Error } from './errors.ts'
 import type { ShutdownReport } from './report.ts'
 
@@ -84,6 +83,17 @@ export function checkHookOptions(options: unknown): asserts options is HookOptio
   checkAll('onShutdown', options, { stage: oneOf(...stageNames), timeoutMs: milliseconds })
 }
 
+/** Checks what `shutdown` was given, where that is no word and no error. Throws PID1_INVALID_OPTION. */
+export function checkReason(reason: unknown): asserts reason is { reason?: string; exitCode?: number } {
+  checkAll('shutdown', reason, {
+    reason: { expected: 'a string', holds: (value) => typeof value === 'string' },
+    exitCode: {
+      expected: 'a whole number from 0 to 255',
+      holds: (value) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255,
+    },
+  })
+}
+
 /** Throws PID1_INVALID_OPTION, saying what was expected and what came. */
 export function expectThat(holds: boolean, what: string, expected: string, came: unknown): asserts holds {
   if (!holds) throw new Pid1Error('PID1_INVALID_OPTION', `Expected ${what} to be ${expected}, got ${show(came)}`)
@@ -150,5 +160,5 @@ function show(value: unknown): string {
   const kind = typeof value
   if (kind === 'string') return `${JSON.stringify(value)} (string)`
   if (kind === 'number' || kind === 'boolean') return `${String(value)} (${kind})`
-  return inspect(value, { depth: 0 })
+  return process.getBuiltinModule('node:util').inspect(value, { depth: 0 })
 }

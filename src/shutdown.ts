@@ -3,7 +3,7 @@ import { gracePeriod, isDebugged, isInteractive, isWorker } from './environment.
 import { decideExitCode, exitCodeOfApp, leave, listenForExit, outcomes } from './exit.ts'
 import { hasHooks, isInsideHook, runInTurn, runTogether } from './hooks.ts'
 import { complain, note, printError, swallowOutputErrors } from './log.ts'
-import { checkOptions, expectThat, isDisabled, type Options, type StageName } from './options.ts'
+import { checkOptions, checkReason, isDisabled, type Options, type StageName } from './options.ts'
 import type { ShutdownReport } from './report.ts'
 import { listenForConfiguredSignals, listenForSignals } from './signals.ts'
 import {
@@ -129,10 +129,8 @@ function onUncaughtError(error: unknown): void {
 function causeOf(reason: ShutdownReason = 'shutdown()'): Cause {
   if (typeof reason === 'string') return { ...now('call'), reason }
   if (reason instanceof Error) return { ...now('call'), reason: reason.message, error: reason }
-  expectThat(typeof reason === 'object' && reason !== null, 'the reason', 'a string, an Error or an object', reason)
+  checkReason(reason)
   const { reason: word = 'shutdown()', exitCode = 0 } = reason
-  expectThat(typeof word === 'string', '`reason`', 'a string', word)
-  expectThat(Number.isInteger(exitCode) && exitCode >= 0 && exitCode <= 255, '`exitCode`', '0 to 255', exitCode)
   return { ...now('call'), reason: word, ...(exitCode === 0 ? {} : { exitCode }) }
 }
 

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { isPid1, isWorker } from './environment.ts'
 import { note } from './log.ts'
@@ -122,7 +121,9 @@ function swallowedBeforeImport(): NodeJS.Signals | undefined {
 
 function caughtSignals(): bigint | undefined {
   try {
-    const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+    const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(
+      process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8'),
+    )?.[1]
     return mask === undefined ? undefined : BigInt(`0x${mask}`)
   } catch {
     return undefined // /proc hidden or not permitted

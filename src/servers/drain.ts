@@ -74,7 +74,7 @@ async function letAllGo(
     count(connection)
     if (isOver()) empty.resolve()
   }
-  void closed.then(() => {
+  void closed.finally(() => {
     accepting = false
     if (isOver()) empty.resolve()
   })
@@ -91,11 +91,12 @@ async function letAllGo(
     // At least one poll phase between two looks: what arrived meanwhile is seen before a connection is closed.
     await waitAtMost(Math.min(connections.all.size > 0 ? 1 : 5, untilEnd()), [empty.promise])
   }
-  const result = await Promise.race([after, waitAtMost(untilEnd(), []).then(() => late)])
-  return result === late ? 'late' : 'done'
+  if (after === undefined) return 'done'
+  let result: 'done' | 'late' = 'late'
+  const done = after.then(() => (result = 'done'))
+  await waitAtMost(untilEnd(), [done])
+  return result
 }
-
-const late = Symbol('late')
 
 /** How many connections may be closed in this turn: a few a millisecond, by the clock, never in bulk. */
 interface Allowance {
@@ -148,8 +149,10 @@ function endEndless(connections: Connection[], endlessMs: number, now: number): 
   }
 }
 
-async function start(afterDrain: DrainOptions['afterDrain']): Promise<void> {
-  await runInsideHook(() => afterDrain?.())
+function start(afterDrain: DrainOptions['afterDrain']): Promise<unknown> {
+  const promise = runInsideHook(() => afterDrain?.())
+  promise.catch(() => {}) // it is awaited when all connections are gone; until then nobody may call it unhandled
+  return promise
 }
 
 /** What is still open when the time is up. Returns the ordinary requests among it. */

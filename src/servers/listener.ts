@@ -1,6 +1,6 @@
 import type { Cluster } from 'node:cluster'
 import type { EventEmitter } from 'node:events'
-import { Server } from 'node:net'
+import type { Server } from 'node:net'
 import { note } from '../log.ts'
 
 /**
@@ -11,7 +11,7 @@ export async function stopListening(server: Server, capMs: number): Promise<void
   if (!server.listening) return
   if (closeTheDoor(server)) await quietTurns(server, 3, capMs)
   // Not http.Server#close: that closes idle connections in bulk, also those with a request in the kernel's buffer.
-  if (server.listening) Server.prototype.close.call(server)
+  if (server.listening) process.getBuiltinModule('node:net').Server.prototype.close.call(server)
 }
 
 /**

@@ -77,7 +77,10 @@ export function asPid1(name: string, body: (t: TestContext) => Promise<void>): v
 export const unshare: readonly string[] = [
   'unshare',
   ...(process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']),
-  ...['--pid', '--fork', '--kill-child', '--mount-proc'],
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--mount-proc',
 ]
 
 const noPid1 = whyNoPid1()
@@ -108,7 +111,8 @@ function follow(child: ChildProcess, pid1: boolean): Run {
     tellWatchers()
   })
   stderr.on('data', (data: Buffer) => {
-    errors += String(data)
+    // unshare's own words when it is told to pass a SIGKILL on.
+    errors += String(data).replace('unshare: sigprocmask unblock failed: Invalid argument\n', '')
   })
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject)

@@ -1,0 +1,12 @@
+import { createHttpTerminator } from 'http-terminator'
+import { cleanUp, createServer, limitMs, listen } from '../lib/app.js'
+
+const server = createServer()
+const terminator = createHttpTerminator({ server, gracefulTerminationTimeout: limitMs })
+async function stop() {
+  await terminator.terminate()
+  await cleanUp()
+  process.exit(0)
+}
+process.on('SIGTERM', () => void stop())
+listen(server)

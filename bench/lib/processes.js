@@ -1,0 +1,114 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const forOrdinaryUsers = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']
+const unshare = ['unshare', ...forOrdinaryUsers, '--pid', '--fork', '--kill-child', '--mount-proc']
+
+/** Why no process can be made PID 1 here, or undefined where it can. */
+export function whyNoPid1() {
+  const tried = spawnSync(unshare[0], [...unshare.slice(1), 'true'], { encoding: 'utf8' })
+  return tried.status === 0 ? undefined : (tried.error?.message ?? tried.stderr.trim())
+}
+
+/**
+ * Starts a server file and waits until it printed `listening PORT`.
+ * `stop` sends SIGTERM, and SIGKILL when `killAfterMs` have passed, as a container engine does.
+ */
+export async function startServer(file, { pid1, env = {}, args = [] }) {
+  const command = [process.execPath, file, ...args]
+  const argv = pid1 ? [...unshare, ...command] : command
+  const child = spawnOurs(argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })
+  const running = follow(child)
+  const port = await running.port
+  const pid = pid1 ? onlyChildOf(child.pid) : child.pid
+  return { port, pid, stop: (killAfterMs) => stop(child, pid, running, killAfterMs) }
+}
+
+/** Starts the clients of the tests, and waits until every one is at work. */
+export async function startClients(options) {
+  const file = fileURLToPath(new URL('../../test/helpers/clients.js', import.meta.url))
+  const child = spawnOurs([process.execPath, file, JSON.stringify(options)], {
+    env: environment({}),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const first = await lines.next()
+  if (first.value !== 'ready') throw new Error(`Expected \`ready\` from the clients, got ${first.value}`)
+  return { counted: lines.next().then(({ value }) => JSON.parse(value)) }
+}
+
+/** Runs a file to its end and returns the JSON line it printed. */
+export async function runForJson(file, args, env = {}) {
+  const child = spawnOurs([process.execPath, file, ...args], {
+    env: environment(env),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let out = ''
+  child.stdout.on('data', (data) => (out += data))
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`${file} ${args.join(' ')} ended with ${code}`)
+  return JSON.parse(out)
+}
+
+async function stop(child, pid, running, killAfterMs) {
+  const sentAt = Date.now()
+  const since = performance.now()
+  process.kill(pid, 'SIGTERM')
+  let killed = false
+  const timer = setTimeout(() => {
+    killed = true
+    process.kill(pid, 'SIGKILL')
+  }, killAfterMs)
+  const { code, signal, at } = await running.exited
+  clearTimeout(timer)
+  const { stdout, stderr } = await running.closed
+  // Of a killed process, unshare gives a code of its own.
+  return { code: killed ? 137 : (code ?? signal), killed, ms: at - since, sentAt, stdout, stderr }
+}
+
+function follow(child) {
+  let stdout = ''
+  let stderr = ''
+  child.stderr.on('data', (data) => (stderr += data))
+  const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal, at: performance.now() }))
+  const closed = once(child, 'close').then(() => ({ stdout, stderr }))
+  const port = new Promise((resolve, reject) => {
+    child.stdout.on('data', (data) => {
+      stdout += data
+      const found = /^listening (\d+)$/m.exec(stdout)
+      if (found !== null) resolve(Number(found[1]))
+    })
+    const fail = () => reject(new Error(`The server ended before it listened.\n${stdout}${stderr}`))
+    closed.then(fail, fail)
+  })
+  return { port, exited, closed }
+}
+
+const ours = new Set()
+
+// Nothing that was started here outlives us: a PID 1 without a handler does not even hear Ctrl-C.
+process.on('exit', () => ours.forEach((child) => child.kill('SIGKILL')))
+process.on('SIGINT', () => process.exit(130))
+process.on('SIGTERM', () => process.exit(143))
+
+function spawnOurs([command, ...args], options) {
+  const child = spawn(command, args, options)
+  ours.add(child)
+  child.on('exit', () => ours.delete(child))
+  return child
+}
+
+/** No platform's marker and no DEBUG of the shell that measures may change what is measured. */
+function environment(more) {
+  const kept = ['PATH', 'HOME', 'LANG', 'TMPDIR']
+  return { ...Object.fromEntries(kept.map((key) => [key, process.env[key]])), ...more }
+}
+
+function onlyChildOf(pid) {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  if (!/^\d+$/.test(children)) throw new Error(`Expected one child of ${pid}, got "${children}"`)
+  return Number(children)
+}

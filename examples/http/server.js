@@ -1,0 +1,37 @@
+import { drainOnShutdown, onShutdown, shutdownSignal } from 'pid1'
+import { createServer } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+
+const server = createServer((request, response) => {
+  if (request.url === '/events') sendEvents(response)
+  else setTimeout(() => response.end('hello\n'), request.url === '/slow' ? 2000 : 0)
+})
+
+// An event stream has no end of its own, so it listens for the shutdown's beginning.
+function sendEvents(response) {
+  const sayTime = () => response.write(`data: ${new Date().toISOString()}\n\n`)
+  const timer = setInterval(sayTime, 1000)
+  const stop = () => {
+    clearInterval(timer)
+    response.end('event: bye\ndata: come again\n\n')
+  }
+  shutdownSignal().addEventListener('abort', stop)
+  response.on('close', () => {
+    clearInterval(timer)
+    shutdownSignal().removeEventListener('abort', stop)
+  })
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+  sayTime()
+}
+
+drainOnShutdown(server)
+
+onShutdown('database', async ({ reason }) => {
+  console.log(`closing the database: ${reason}`)
+  await delay(100) // await pool.end()
+  console.log('database closed')
+})
+
+onShutdown('logs', () => console.log('logs sent'), { stage: 'flush' })
+
+server.listen(process.env.PORT ?? 3000, () => console.log(`listening ${server.address().port}`))

@@ -1,0 +1,5 @@
+#!/bin/sh
+while true; do
+  date
+  sleep 1
+done

@@ -1,0 +1,4 @@
+#!/bin/sh
+echo "prepared"
+"$@"
+echo "ended"

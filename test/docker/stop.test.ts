@@ -1,0 +1,185 @@
+import { ok, equal, match, doesNotMatch, notEqual } from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { Agent, get, type IncomingMessage } from 'node:http'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { request } from './client.ts'
+import { buildImage, removeImages, startContainer, type Stopped, whatIsMissing } from './engine.ts'
+import { type Registry, startRegistry } from './registry.ts'
+
+const missing = await whatIsMissing()
+if (missing !== undefined) {
+  console.error(missing)
+  process.exit(1)
+}
+
+const popcorn = fileURLToPath(new URL('../../examples/popcorn/', import.meta.url))
+const ready = /listening \d+/
+const aDate = /:\d\d:\d\d /
+const images: Record<string, string> = {}
+let registry: Registry | undefined
+
+before(async () => {
+  registry = await startRegistry()
+  for (const example of ['http', 'express', 'fastify']) {
+    const context = await registry.makeContext(example)
+    images[example] = await buildImage(example, { context, args: registry.buildArgs })
+    if (example !== 'http') continue
+    takePid1Out(join(context, 'server.js'))
+    images['without'] = await buildImage('without', { context, args: registry.buildArgs })
+    writeFileSync(join(context, 'shell.Dockerfile'), `FROM ${images['http']}\nENTRYPOINT node server.js\n`)
+    images['shell'] = await buildImage('shell', { context, dockerfile: 'shell.Dockerfile' })
+  }
+  images['popcorn'] = await buildImage('popcorn', { context: popcorn })
+  for (const form of ['trap', 'wrapper', 'exec']) {
+    images[form] = await buildImage(form, { context: popcorn, dockerfile: `${form}.Dockerfile` })
+  }
+})
+
+after(async () => {
+  registry?.close()
+  await removeImages()
+})
+
+describe('the problem', { concurrency: true }, () => {
+  test('without pid1 the app gets SIGTERM, ignores it, and is killed after ten seconds', async (t) => {
+    const container = await startContainer(t, image('without'), ready)
+    await hello(container.port)
+    assertKilled(await container.stop())
+  })
+
+  test('a shell-form ENTRYPOINT keeps SIGTERM from the app, which is killed after ten seconds', async (t) => {
+    const container = await startContainer(t, image('shell'), ready)
+    await hello(container.port)
+    assertKilled(await container.stop())
+  })
+
+  test('popcorn as it is ignores SIGTERM and is killed after ten seconds', async (t) => {
+    const container = await startContainer(t, image('popcorn'), aDate)
+    assertKilled(await container.stop())
+  })
+
+  test('popcorn with a trap, started by another script, is not told and is killed after ten seconds', async (t) => {
+    const container = await startContainer(t, image('wrapper'), aDate)
+    assertKilled(await container.stop())
+  })
+})
+
+test('without pid1 under --init the app dies at once, without cleaning up', async (t) => {
+  const container = await startContainer(t, image('without'), ready, ['--init'])
+  await hello(container.port)
+  const stopped = await container.stop()
+  equal(stopped.code, 143)
+  doesNotMatch(stopped.logs, /database/)
+  assertFaster(stopped, 1000)
+})
+
+for (const form of ['popcorn', 'wrapper']) {
+  test(`popcorn under --init dies at once, also where it has a trap that is never asked (${form})`, async (t) => {
+    const container = await startContainer(t, image(form), aDate, ['--init'])
+    const stopped = await container.stop()
+    equal(stopped.code, 143)
+    doesNotMatch(stopped.logs, /cleaned up/)
+    assertFaster(stopped, 1000)
+  })
+}
+
+for (const [form, ...options] of [['trap'], ['exec'], ['trap', '--init']] as const) {
+  test(`popcorn with a trap cleans up when its second is over (${[form, ...options].join(' ')})`, async (t) => {
+    const container = await startContainer(t, image(form), aDate, options)
+    const stopped = await container.stop()
+    equal(stopped.code, 0)
+    match(stopped.logs, /cleaned up\n$/)
+    assertFaster(stopped, 3000)
+  })
+}
+
+for (const example of ['http', 'express', 'fastify']) {
+  test(`with pid1 a quiet service stops at once, with its hooks run (${example})`, async (t) => {
+    const container = await startContainer(t, image(example), ready)
+    const stopped = await container.stop()
+    assertCleanedUp(stopped)
+    assertFaster(stopped, 1000)
+  })
+
+  test(`with pid1 a request in flight is answered (${example})`, async (t) => {
+    const container = await startContainer(t, image(example), ready)
+    const slow = request(container.port, '/slow')
+    await slow.sent
+    const stopped = await container.stop()
+    const { status, body } = await slow.answered
+    equal(status, 200)
+    equal(body, 'hello\n')
+    assertCleanedUp(stopped)
+    assertFaster(stopped, 5000)
+  })
+
+  test(`with pid1 a kept connection may linger for a second after its last request (${example})`, async (t) => {
+    const agent = new Agent({ keepAlive: true })
+    t.after(() => agent.destroy())
+    const container = await startContainer(t, image(example), ready)
+    await request(container.port, '/', agent).answered
+    const answeredAt = Date.now()
+    const stopped = await container.stop()
+    assertCleanedUp(stopped)
+    const lingered = stopped.finishedAt - answeredAt
+    ok(lingered > 900 && lingered < 2500, `left ${lingered} ms after the last request`)
+  })
+}
+
+test('with pid1 an open event stream is told and ends cleanly', async (t) => {
+  const container = await startContainer(t, image('http'), ready)
+  const [response] = (await once(get({ port: container.port, path: '/events' }), 'response')) as [IncomingMessage]
+  await once(response, 'readable')
+  const [stopped, body] = await Promise.all([container.stop(), text(response)])
+  match(body, /^data: .*event: bye\n/s)
+  assertCleanedUp(stopped)
+  assertFaster(stopped, 1000)
+})
+
+test('with pid1 under --init the service cleans up too', async (t) => {
+  const container = await startContainer(t, image('http'), ready, ['--init'])
+  const stopped = await container.stop()
+  assertCleanedUp(stopped)
+  assertFaster(stopped, 1000)
+})
+
+function image(name: string): string {
+  const found = images[name]
+  if (found === undefined) throw new Error(`Expected the image ${name} to be built`)
+  return found
+}
+
+/** Makes of the example the same app without this library. */
+function takePid1Out(file: string): void {
+  const source = readFileSync(file, 'utf8')
+  const idle = '{ drainOnShutdown() {}, onShutdown() {}, shutdownSignal: () => new AbortController().signal }'
+  const changed = source.replace(/^import (\{.*\}) from 'pid1'$/m, `const $1 = ${idle}`)
+  notEqual(changed, source)
+  writeFileSync(file, changed)
+}
+
+async function hello(port: number): Promise<void> {
+  const { status, body } = await request(port, '/').answered
+  equal(status, 200)
+  equal(body, 'hello\n')
+}
+
+function assertKilled({ code, ms, logs }: Stopped): void {
+  equal(code, 137)
+  ok(ms > 9500, `took ${ms} ms`)
+  doesNotMatch(logs, /closing the database|cleaned up/)
+}
+
+function assertCleanedUp({ code, logs }: Stopped): void {
+  match(logs, /database closed/)
+  doesNotMatch(logs, /^pid1: /m)
+  equal(code, 0)
+}
+
+function assertFaster({ ms }: Stopped, limit: number): void {
+  ok(ms < limit, `took ${ms} ms`)
+}

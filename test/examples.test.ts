@@ -1,0 +1,113 @@
+import { deepEqual, doesNotMatch, match, notEqual } from 'node:assert/strict'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { get, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { request } from './docker/client.ts'
+import { installPid1, linkModule } from './helpers/installed-app.ts'
+import { asChildAndPid1, asPid1, type Ended, type Run, start } from './helpers/run.ts'
+
+const examples = fileURLToPath(new URL('../examples/', import.meta.url))
+
+const services = {
+  http: ['closing the database: SIGTERM', 'database closed', 'logs sent'],
+  express: ['database closed'],
+  fastify: ['app closed', 'database closed'],
+}
+
+for (const [example, said] of Object.entries(services)) {
+  asChildAndPid1(`the example ${example} stops quietly`, async (t, pid1) => {
+    const run = startService(t, example, pid1)
+    const port = await run.port()
+    deepEqual(await request(port, '/').answered, { status: 200, body: 'hello\n' })
+    run.signal('SIGTERM')
+    assertEndedWell(await run.ended, port, said)
+  })
+
+  asChildAndPid1(`the example ${example} answers the request in flight`, async (t, pid1) => {
+    const run = startService(t, example, pid1)
+    const port = await run.port()
+    const slow = request(port, '/slow')
+    await slow.sent
+    run.signal('SIGTERM')
+    deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
+    assertEndedWell(await run.ended, port, said)
+  })
+}
+
+asChildAndPid1('the example http ends its event stream', async (t, pid1) => {
+  const run = startService(t, 'http', pid1)
+  const port = await run.port()
+  const [response] = (await once(get({ port, path: '/events' }), 'response')) as [IncomingMessage]
+  await once(response, 'readable')
+  run.signal('SIGTERM')
+  match(await text(response), /^data: .*event: bye\n/s)
+  assertEndedWell(await run.ended, port, services.http)
+})
+
+asPid1('the example popcorn ignores SIGTERM as it is', async (t) => {
+  await assertDeaf(startPopcorn(t, true, 'popcorn.sh'))
+})
+
+asPid1('the example popcorn ignores SIGTERM when a script that waits for it is PID 1, trap or not', async (t) => {
+  await assertDeaf(startPopcorn(t, true, 'start.sh', 'sh', 'popcorn-with-trap.sh'))
+})
+
+asPid1('the example popcorn cleans up with a trap', async (t) => {
+  await assertCleansUp(startPopcorn(t, true, 'popcorn-with-trap.sh'))
+})
+
+asPid1('the example popcorn cleans up with a trap behind exec', async (t) => {
+  await assertCleansUp(startPopcorn(t, true, 'start-with-exec.sh', 'sh', 'popcorn-with-trap.sh'))
+})
+
+test('the example popcorn dies of SIGTERM where it is not PID 1, as under --init', async (t) => {
+  const run = startPopcorn(t, false, 'popcorn.sh')
+  await run.line(/:\d\d:/)
+  run.signal('SIGTERM')
+  const { code, signal } = await run.ended
+  deepEqual({ code, signal }, { code: null, signal: 'SIGTERM' })
+})
+
+/** A copy of the example beside an installed package, for in the tree its name would not be found. */
+function startService(t: TestContext, example: string, pid1: boolean): Run {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), 'example-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+  const cwd = join(folder, example)
+  cpSync(join(examples, example), cwd, { recursive: true, filter: (path) => basename(path) !== 'node_modules' })
+  installPid1(folder)
+  if (example !== 'http') linkModule(folder, example)
+  return start(t, example, { pid1, cwd, command: [process.execPath, 'server.js'], env: { PORT: '0' } })
+}
+
+function startPopcorn(t: TestContext, pid1: boolean, ...script: readonly string[]): Run {
+  return start(t, 'popcorn', { pid1, cwd: join(examples, 'popcorn'), command: ['sh', ...script] })
+}
+
+function assertEndedWell({ code, signal, stdout, stderr }: Ended, port: number, said: readonly string[]): void {
+  deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' })
+  deepEqual(stdout.trimEnd().split('\n'), [`listening ${port}`, ...said])
+}
+
+/** It goes on popping, and only SIGKILL ends it. */
+async function assertDeaf(run: Run): Promise<void> {
+  await run.line(/:\d\d:/)
+  run.signal('SIGTERM')
+  await run.line(/(:\d\d:.*\n[^]*){3}/)
+  run.signal('SIGKILL')
+  const { code, stdout } = await run.ended
+  notEqual(code, 0) // 1 or null: not every unshare passes SIGKILL on
+  doesNotMatch(stdout, /cleaned up/)
+}
+
+async function assertCleansUp(run: Run): Promise<void> {
+  await run.line(/:\d\d:/)
+  run.signal('SIGTERM')
+  const { code, signal, stdout } = await run.ended
+  deepEqual({ code, signal }, { code: 0, signal: null })
+  match(stdout, /cleaned up\n$/)
+}

@@ -1,0 +1,254 @@
+// Clients that count exactly, in a process of their own: `node clients.js '{"port":1234,"clients":200,"thinkMs":5}'`.
+// On bare sockets, because an agent sends a request again without telling. Prints `ready` once all are at work, and at the
+// end one line of JSON. *Lost* is every request whose connection the kernel had made and that got no complete answer:
+// `sent === answered + lost`. A refused dial is not lost, for whoever hears it knows that nobody has seen the request.
+import { connect as connectTcp } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+const options = {
+  tls: false,
+  mode: 'keep-alive', // or 'new': `rate` new connections a second, each with one request
+  clients: 200,
+  thinkMs: 5,
+  rate: 500,
+  path: '/',
+  stopAfterMs: undefined, // whom nobody refuses finishes the request that is under way, and leaves; SIGTERM does the same
+  maxMs: 20_000, // what is not answered by then is lost
+  ...JSON.parse(process.argv[2] ?? '{}'),
+}
+const { port, mode, method = mode === 'new' ? 'POST' : 'GET' } = options
+
+const body = method === 'POST' ? 'a few bytes' : ''
+const request = Buffer.from(
+  `${method} ${options.path} HTTP/1.1\r\nHost: localhost:${port}\r\n` +
+    `${body === '' ? '' : `Content-Length: ${body.length}\r\n`}\r\n${body}`,
+)
+
+const dialTimeoutMs = 5000
+const refusalsToBelieve = 25
+const counts = {
+  sent: 0,
+  answered: 0,
+  lost: 0,
+  lostOnNew: 0, // of these, those that were the first on their connection
+  resetOnConnect: 0, // of these, those whose connection was gone before anything could be written on it
+  refused: 0,
+  dialled: 0,
+  statuses: {},
+  detail: {}, // why requests were lost
+}
+const waiting = new Set()
+const stopping = new AbortController()
+const load = { started: 0, refusalsInARow: 0 }
+
+process.on('SIGTERM', stop)
+if (options.stopAfterMs !== undefined) setTimeout(stop, options.stopAfterMs)
+setTimeout(giveUp, options.maxMs)
+await (mode === 'new' ? dialAtRate() : Promise.all(Array.from({ length: options.clients }, (_, i) => keepBusy(i))))
+report()
+
+/** One client: requests on one connection, and on another one when that is over, until a dial is refused. */
+async function keepBusy(index) {
+  await wait(index / 2) // all at once would overflow the queue of the server
+  let connection
+  let isFirst = true
+  while (!stopping.signal.aborted) {
+    connection = connection?.usable ? connection : await dial()
+    if (connection === undefined && isFirst) throw new Error('Refused before the first request: nothing to count')
+    if (connection === undefined) return
+    await ask(connection)
+    if (isFirst && ++load.started === options.clients) console.log('ready')
+    isFirst = false
+    await think()
+  }
+  connection?.socket.destroy()
+}
+
+/** New connections by the clock, until so many were refused in a row that the server must be gone. */
+async function dialAtRate() {
+  const open = new Set()
+  const since = performance.now()
+  const askOnce = async () => {
+    const connection = await dial()
+    load.refusalsInARow = connection === undefined ? load.refusalsInARow + 1 : 0
+    if (connection === undefined) return
+    await ask(connection)
+    connection.socket.end()
+    if (++load.started === 100) console.log('ready')
+  }
+  while (!stopping.signal.aborted && load.refusalsInARow < refusalsToBelieve) {
+    await wait(1)
+    while (counts.dialled < ((performance.now() - since) * options.rate) / 1000) {
+      const asking = askOnce().finally(() => open.delete(asking))
+      open.add(asking)
+    }
+  }
+  await Promise.all(open)
+}
+
+/** A poll phase lies between the timer and the next request, so a FIN that has come by then is seen before it. */
+async function think() {
+  await wait(Math.random() * options.thinkMs)
+  await new Promise((resolve) => void setImmediate(resolve))
+}
+
+function wait(ms) {
+  return new Promise((resolve) => void setTimeout(resolve, ms))
+}
+
+/** Resolves with the connection, or without one when it was refused, reset, or not made in time. */
+function dial() {
+  counts.dialled++
+  const address = { port, host: '127.0.0.1' }
+  const socket = options.tls ? connectTls({ ...address, rejectUnauthorized: false }) : connectTcp(address)
+  const connection = {
+    socket,
+    usable: false,
+    over: false,
+    made: false,
+    text: '',
+    asking: false,
+    answers: 0,
+    onSettled: () => {},
+  }
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })), dialTimeoutMs)
+    socket.setNoDelay(true)
+    socket.once('connect', () => {
+      clearTimeout(timer)
+      connection.made = true
+      begin(connection) // it dialled because it has something to ask: from now on that may be lost
+    })
+    socket.once(options.tls ? 'secureConnect' : 'connect', () => {
+      connection.usable = true
+      resolve(connection)
+    })
+    socket.on('data', (data) => receive(connection, data))
+    socket.on('end', () => finish(connection, 'FIN'))
+    socket.on('error', ({ code }) => finish(connection, code))
+    socket.on('close', () => {
+      clearTimeout(timer)
+      finish(connection, 'closed')
+      resolve()
+    })
+  })
+}
+
+function ask(connection) {
+  if (!connection.asking) begin(connection)
+  return new Promise((resolve) => {
+    connection.onSettled = resolve
+    connection.socket.write(request)
+  })
+}
+
+function begin(connection) {
+  counts.sent++
+  connection.asking = true
+  connection.text = ''
+  waiting.add(connection)
+}
+
+/** Without a reason it was answered, with one it was lost. */
+function settle(connection, reason) {
+  connection.asking = false
+  waiting.delete(connection)
+  if (reason === undefined) {
+    counts.answered++
+    connection.answers++
+  } else {
+    counts.lost++
+    if (connection.answers === 0) counts.lostOnNew++
+    count(counts.detail, reason)
+  }
+  connection.onSettled()
+}
+
+function receive(connection, data) {
+  if (!connection.asking) {
+    connection.usable = false // a server that speaks without being asked says goodbye
+    return
+  }
+  connection.text += data.toString('latin1')
+  const answer = parse(connection.text)
+  if (answer === undefined || !answer.complete) return
+  take(connection, answer)
+}
+
+function take(connection, { status, close }) {
+  count(counts.statuses, status)
+  if (close) {
+    connection.usable = false
+    connection.socket.end()
+  }
+  settle(connection)
+}
+
+/** The connection is over. Where it was never made, nobody has heard of the request. */
+function finish(connection, reason) {
+  if (connection.over) return
+  connection.over = true
+  connection.usable = false
+  if (connection.asking) {
+    const answer = parse(connection.text)
+    if (reason === 'FIN' && answer?.untilEnd === true) take(connection, answer)
+    else settle(connection, reason)
+  } else if (!connection.made) {
+    if (reason === 'ECONNREFUSED' || reason === 'ETIMEDOUT') counts.refused++
+    // Refused would be ECONNREFUSED: this one was made, and reset before the client had heard of it.
+    else if (reason === 'ECONNRESET') loseOnConnect(connection)
+    else throw new Error(`The clients themselves failed to dial: ${reason}`)
+  }
+}
+
+function loseOnConnect(connection) {
+  counts.resetOnConnect++
+  begin(connection)
+  settle(connection, 'ECONNRESET on connect')
+}
+
+/** The final answer, as far as it has come; undefined until its head has. */
+function parse(text) {
+  const headEnd = text.indexOf('\r\n\r\n')
+  if (headEnd === -1) return undefined
+  const head = text.slice(0, headEnd).toLowerCase()
+  const rest = text.slice(headEnd + 4)
+  const status = Number(head.slice(9, 12))
+  if (status < 200) return parse(rest)
+  const length = /\r\ncontent-length: *(\d+)/.exec(head)?.[1]
+  const chunked = /\r\ntransfer-encoding: *chunked/.test(head)
+  return {
+    status,
+    close: /\r\nconnection: *close/.test(head),
+    complete: chunked ? hasLastChunk(rest) : length !== undefined && rest.length >= Number(length),
+    untilEnd: !chunked && length === undefined,
+  }
+}
+
+function hasLastChunk(rest) {
+  let at = 0
+  for (;;) {
+    const sizeEnd = rest.indexOf('\r\n', at)
+    if (sizeEnd === -1) return false
+    const size = Number.parseInt(rest.slice(at, sizeEnd), 16)
+    if (size === 0) return rest.indexOf('\r\n\r\n', sizeEnd) !== -1
+    at = sizeEnd + 2 + size + 2
+  }
+}
+
+function count(counters, key) {
+  counters[key] = (counters[key] ?? 0) + 1
+}
+
+function stop() {
+  stopping.abort()
+}
+
+function giveUp() {
+  for (const connection of waiting) settle(connection, 'not answered in time')
+  report()
+}
+
+function report() {
+  process.stdout.write(`${JSON.stringify(counts)}\n`, () => process.exit(0))
+}

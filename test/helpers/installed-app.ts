@@ -1,0 +1,38 @@
+import { cpSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { fixturePath } from './run.ts'
+
+export const projectFolder: string = fileURLToPath(new URL('../../', import.meta.url))
+
+/** Where npm would put a module of this project. */
+export const moduleFolder = (name: string): string => join(projectFolder, 'node_modules', name)
+
+/**
+ * Copies the fixtures' folder out of the tree, to an app with a `node_modules` of its own: there the package is found as
+ * a user's app finds it, not by the name of the project that the fixture lies in.
+ */
+export function makeInstalledApp(t: TestContext, fixtures: string): string {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), 'app-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
+  cpSync(fixturePath(fixtures), folder, { recursive: true })
+  return folder
+}
+
+/** Installs pid1 and what it depends on as real copies, from the project or from an unpacked tarball. */
+export function installPid1(app: string, from: string = projectFolder): void {
+  const modules = join(app, 'node_modules')
+  for (const part of ['dist', 'package.json']) {
+    cpSync(join(from, part), join(modules, 'pid1', part), { recursive: true })
+  }
+  for (const name of ['debug', 'ms', 'p-timeout', 'signal-exit']) {
+    cpSync(moduleFolder(name), join(modules, name), { recursive: true })
+  }
+}
+
+/** Gives the app one of the project's development dependencies, which finds its own beside itself. */
+export function linkModule(app: string, name: string): void {
+  symlinkSync(moduleFolder(name), join(app, 'node_modules', name))
+}

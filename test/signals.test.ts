@@ -1,0 +1,305 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, get } from 'node:http'
+import { createRequire } from 'node:module'
+import { constants, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { assertEnded } from './helpers/report.ts'
+import { asChildAndPid1, asPid1, type Ended, fixturePath, type Run, start, unshare } from './helpers/run.ts'
+
+const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGPWR'] as const
+const fatalSignals = ['SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT', 'SIGXCPU'] as const
+const noListeners = ['nothing', 'signal-exit 3', 'signal-exit 4', 'signal-exit 3 and 4'] as const
+
+for (const signal of stopSignals) {
+  for (const beside of noListeners) {
+    asChildAndPid1(`${signal} starts a shutdown, beside ${beside}`, async (t, pid1) => {
+      const run = await startBeside(t, pid1, beside, signal)
+      run.signal(signal)
+      const ended = await run.ended
+      assertEnded(ended, 0)
+      assert.equal(ended.stdout, `ready\nhook begins: ${signal}\nhook ends\n`)
+      assert.equal(ended.stderr, '')
+    })
+  }
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  asChildAndPid1(`${signal} is heard by the app as well, after us`, async (t, pid1) => {
+    const run = await startBeside(t, pid1, 'a listener of its own', signal)
+    run.signal(signal)
+    const ended = await run.ended
+    assertEnded(ended, 0)
+    assert.match(ended.stdout, new RegExp(`app heard ${signal}, shutting down: true`))
+    assert.match(ended.stdout, new RegExp(`hook begins: ${signal}\n(.*\n)?hook ends`))
+  })
+}
+
+for (const signal of ['SIGHUP', 'SIGQUIT', 'SIGPWR', ...fatalSignals] as const) {
+  asChildAndPid1(`${signal} stays the app's where it listens to it`, async (t, pid1) => {
+    const run = await startBeside(t, pid1, 'a listener of its own', signal)
+    run.signal(signal)
+    await run.line(/app heard SIG\w+, shutting down: false/)
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    assertEnded(ended, 0)
+    assert.match(ended.stdout, /hook begins: SIGTERM\nhook ends/)
+  })
+}
+
+for (const signal of fatalSignals) {
+  for (const beside of noListeners) {
+    asChildAndPid1(`${signal} ends the process as ever, beside ${beside}`, async (t, pid1) => {
+      const run = await startBeside(t, pid1, beside, signal)
+      run.signal(signal)
+      const ended = await run.ended
+      if (pid1) assertEnded(ended, 128 + constants.signals[signal])
+      else assertEndedBy(ended, signal)
+      assert.equal(ended.stdout, 'ready\n')
+      assert.ok(ended.ms < 2000, `ended after ${ended.ms} ms`)
+    })
+  }
+}
+
+for (const beside of [...noListeners, 'a listener of its own'] as const) {
+  asChildAndPid1(`a configured signal starts a shutdown, beside ${beside}`, async (t, pid1) => {
+    const run = await startBeside(t, pid1, beside, 'SIGUSR2', { OPTIONS: JSON.stringify({ signals: ['SIGUSR2'] }) })
+    run.signal('SIGUSR2')
+    const ended = await run.ended
+    assertEnded(ended, 0)
+    assert.match(ended.stdout, /hook begins: SIGUSR2\n(.*\n)?hook ends/)
+  })
+}
+
+for (const [signal, code] of [
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+  ['SIGHUP', 129],
+] as const) {
+  asChildAndPid1(`exitCode 'signal' makes a good shutdown by ${signal} end with ${code}`, async (t, pid1) => {
+    const run = await startBeside(t, pid1, 'nothing', signal, { OPTIONS: JSON.stringify({ exitCode: 'signal' }) })
+    run.signal(signal)
+    const ended = await run.ended
+    assertEnded(ended, code)
+    assert.match(ended.stdout, /hook ends/)
+  })
+}
+
+asChildAndPid1('a second SIGTERM changes nothing', async (t, pid1) => {
+  const run = await startBeside(t, pid1, 'nothing', 'SIGTERM', { HOOK_MS: '700' })
+  run.signal('SIGTERM')
+  await run.line(/hook begins/)
+  await wait(300)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 0)
+  assert.equal(ended.stdout, 'ready\nhook begins: SIGTERM\nhook ends\n')
+  assert.equal(ended.stderr, '')
+})
+
+asChildAndPid1('a second SIGINT, 300 ms later, ends the process at once', async (t, pid1) => {
+  const run = await startBeside(t, pid1, 'nothing', 'SIGINT', { HOOK_MS: '8000' })
+  run.signal('SIGINT')
+  await run.line(/hook begins/)
+  await wait(300)
+  run.signal('SIGINT')
+  const ended = await run.ended
+  assertEnded(ended, 130)
+  assert.ok(ended.ms < 2000, `ended after ${ended.ms} ms`)
+  assert.doesNotMatch(ended.stdout, /hook ends/)
+})
+
+asChildAndPid1('two SIGINTs 30 ms apart are one', async (t, pid1) => {
+  const run = await startBeside(t, pid1, 'nothing', 'SIGINT', { HOOK_MS: '500' })
+  run.signal('SIGINT')
+  blockFor(30)
+  run.signal('SIGINT')
+  const ended = await run.ended
+  assertEnded(ended, 0)
+  assert.equal(ended.stdout, 'ready\nhook begins: SIGINT\nhook ends\n')
+})
+
+asChildAndPid1('a SIGINT after a SIGTERM changes nothing', async (t, pid1) => {
+  const run = await startBeside(t, pid1, 'nothing', 'SIGTERM', { HOOK_MS: '700' })
+  run.signal('SIGTERM')
+  await run.line(/hook begins/)
+  await wait(300)
+  run.signal('SIGINT')
+  const ended = await run.ended
+  assertEnded(ended, 0)
+  assert.match(ended.stdout, /hook ends/)
+})
+
+asChildAndPid1('a SIGTERM after a SIGINT changes nothing', async (t, pid1) => {
+  const run = await startBeside(t, pid1, 'nothing', 'SIGINT', { HOOK_MS: '700' })
+  run.signal('SIGINT')
+  await run.line(/hook begins/)
+  await wait(300)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 0)
+  assert.match(ended.stdout, /hook ends/)
+})
+
+asChildAndPid1("the app's own SIGTERM handler that leaves finds the shutdown under way", async (t, pid1) => {
+  const run = start(t, 'core/app-exits.js', { pid1 })
+  await run.line(/ready/)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 5)
+  assert.match(ended.stdout, /shutting down: true/)
+  assert.match(ended.stderr, /^pid1: .*process\.exit\(5\).*app-exits\.js:\d+.*\n$/)
+  assert.match(ended.stderr, /"slow"/)
+  assert.match(ended.stderr, /"waiting"/)
+})
+
+test('Ctrl-C on a terminal ends with 130, and nobody has to wait for a kept connection', async (t) => {
+  const run = startOnTerminal(t, [process.execPath, fixturePath('core/interactive.js')])
+  await makeKeptConnection(t, await run.port())
+  const ended = await pressCtrlC(run)
+  assertEnded(ended, 130)
+  assert.match(ended.stdout, /hook runs/)
+  assert.ok(ended.ms < 5000, `left after ${ended.ms} ms`)
+})
+
+asPid1('Ctrl-C on a terminal ends with 0, a container having no shell that goes on', async (t) => {
+  const run = startOnTerminal(t, [...unshare, process.execPath, fixturePath('core/signals.js')])
+  await run.line(/ready/)
+  const ended = await pressCtrlC(run)
+  assertEnded(ended, 0)
+  assert.match(ended.stdout, /hook begins: SIGINT\r\nhook ends/)
+})
+
+for (const [code, what, hook] of [
+  [1, 'a failed hook', 'throws'],
+  [124, 'a cut hook', 'hangs'],
+] as const) {
+  test(`Ctrl-C on a terminal ends with ${code} after ${what}`, async (t) => {
+    const env = { OPTIONS: JSON.stringify({ gracePeriodMs: 1000 }) }
+    const app = [process.execPath, fixturePath('core/hooks.js'), `'${JSON.stringify(['bad', hook])}'`]
+    const run = startOnTerminal(t, app, env)
+    await run.line(/ready/)
+    assertEnded(await pressCtrlC(run), code)
+  })
+}
+
+test('where a debugger is attached and a person sits in front, time does not count', async (t) => {
+  const env = { OPTIONS: JSON.stringify({ gracePeriodMs: 400 }), HOOK_MS: '1000' }
+  const run = startOnTerminal(t, [process.execPath, '--inspect=127.0.0.1:0', fixturePath('core/signals.js')], env)
+  await run.line(/ready/)
+  const ended = await pressCtrlC(run)
+  assertEnded(ended, 130)
+  assert.match(ended.stdout, /hook ends/)
+})
+
+asChildAndPid1('a debugger without a person does not stop the clock', async (t, pid1) => {
+  const env = { OPTIONS: JSON.stringify({ gracePeriodMs: 400 }), HOOK_MS: '5000' }
+  const run = start(t, 'core/signals.js', { pid1, env, nodeArgs: ['--inspect=127.0.0.1:0'] })
+  await run.line(/ready/)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 124)
+})
+
+const tsx = createRequire(import.meta.url).resolve('tsx/cli')
+
+for (const [watcher, args] of [
+  ['node --watch', ['--watch']],
+  ['tsx watch', [tsx, 'watch']],
+] as const) {
+  test(`a save under ${watcher} does not wait for a kept connection`, async (t) => {
+    const main = join(makeFolder(t), 'main.mjs')
+    const source = `import ${JSON.stringify(pathToFileURL(fixturePath('core/interactive.js')))}\n`
+    writeFileSync(main, source)
+    const run = startOnTerminal(t, [process.execPath, ...args, main])
+    await makeKeptConnection(t, await run.port())
+    const savedAt = performance.now()
+    writeFileSync(main, `${source}// saved`)
+    await run.line(/hook runs[^]*listening \d+/)
+    const ms = performance.now() - savedAt
+    assert.ok(ms < 8000, `started again after ${ms} ms`)
+    assertEnded(await pressCtrlC(run), 130)
+  })
+}
+
+const app = fixturePath('core/signals.js')
+
+for (const [wrapper, command] of [
+  ['npm start', ['npm', 'start']],
+  ['node --watch', [process.execPath, '--watch', app]],
+  ['tsx', [process.execPath, tsx, app]],
+] as const) {
+  test(`Ctrl-C behind ${wrapper} runs the hooks, once (child)`, async (t) => {
+    const ended = await pressCtrlCBehind(t, command)
+    assertEnded(ended, 130)
+  })
+  asPid1(`Ctrl-C behind ${wrapper} runs the hooks, once`, async (t) => {
+    const ended = await pressCtrlCBehind(t, [...unshare, ...command])
+    // npm raises SIGINT again, which does nothing to PID 1, and then ends with a code of its own.
+    if (wrapper === 'npm start') assert.notEqual(ended.code, 0)
+    else assertEnded(ended, 130)
+  })
+}
+
+async function startBeside(
+  t: TestContext,
+  pid1: boolean,
+  beside: string,
+  signal: NodeJS.Signals,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Run> {
+  const run = start(t, 'core/signals.js', { pid1, env, args: [beside, signal] })
+  await run.line(/^ready$/m)
+  return run
+}
+
+/** One Ctrl-C arrives as up to three SIGINTs, of which the second must not end the hook that is still running. */
+async function pressCtrlCBehind(t: TestContext, command: readonly string[]): Promise<Ended> {
+  const folder = makeFolder(t)
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ scripts: { start: `"${process.execPath}" "${app}"` } }))
+  const run = startOnTerminal(t, command, { HOOK_MS: '300' }, folder)
+  await run.line(/ready/)
+  const ended = await pressCtrlC(run)
+  assert.equal(ended.stdout.match(/hook begins: SIGINT/g)?.length, 1, ended.stdout)
+  assert.equal(ended.stdout.match(/hook ends/g)?.length, 1, ended.stdout)
+  return ended
+}
+
+/** `script` gives what it starts a terminal of its own, and leaves with its code. `exec`: no shell in between. */
+function startOnTerminal(t: TestContext, command: readonly string[], env: NodeJS.ProcessEnv = {}, cwd?: string): Run {
+  const script = ['script', '--quiet', '--return', '--command', `exec ${command.join(' ')}`, '/dev/null']
+  return start(t, '', { command: script, env, ...(cwd === undefined ? {} : { cwd }) })
+}
+
+async function pressCtrlC(run: Run): Promise<Ended> {
+  run.stdin.write('\u0003')
+  return run.ended
+}
+
+function makeFolder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'signals-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function makeKeptConnection(t: TestContext, port: number): Promise<void> {
+  const agent = new Agent({ keepAlive: true })
+  t.after(() => agent.destroy())
+  await new Promise<void>((resolve, reject) => {
+    get({ host: '127.0.0.1', port, agent }, (response) => response.resume().on('end', resolve)).on('error', reject)
+  })
+}
+
+/** Not a timer: it would be late where the machine is busy, and the gap is what the test is about. */
+function blockFor(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
+function assertEndedBy(ended: Ended, signal: NodeJS.Signals): void {
+  // Node knows some signals by two names.
+  const number = ended.signal === null ? undefined : constants.signals[ended.signal]
+  assert.deepEqual([ended.code, number], [null, constants.signals[signal]], ended.stdout + ended.stderr)
+}
