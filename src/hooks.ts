@@ -78,7 +78,18 @@ async function runHooks(
 ): Promise<void> {
   const active = new Set<Promise<void>>()
   let registered = withResolvers<void>()
-  stage.wake = () => registered.resolve()
+  const start = (hook: RegisteredHook, endsAt: number) => {
+    state.hooks.delete(hook)
+    const run = runHook(hook, stage, running, endsAt).finally(() => active.delete(run))
+    active.add(run)
+    return run
+  }
+  stage.wake = () => {
+    // A server that begins to listen now must not accept while it waits for its turn.
+    const servers = waitingFor(stage.name).filter(({ endsItself }) => endsItself)
+    for (const server of servers) void start(server, endOfStage(running.clock, stage.name, hasHooks))
+    registered.resolve()
+  }
   for (;;) {
     const hook = waitingFor(stage.name).at(-1)
     if (hook === undefined) {
@@ -89,9 +100,7 @@ async function runHooks(
     }
     const endsAt = endOfStage(running.clock, stage.name, hasHooks)
     const shareMs = shareOf(endsAt - performance.now(), waitingFor(stage.name).length)
-    state.hooks.delete(hook)
-    const run = runHook(hook, stage, running, endsAt).finally(() => active.delete(run))
-    active.add(run)
+    const run = start(hook, endsAt)
     if (shareMs > 0) await waitAtMost(shareMs, [run])
   }
 }

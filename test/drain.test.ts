@@ -80,7 +80,7 @@ for (const [name, tls] of httpAndHttps) {
   })
 
   asChildAndPid1(`${name}: an answer that has begun is finished`, async (t, pid1) => {
-    const { run, port } = await startServer(t, pid1, { tls })
+    const { run, port } = await startServer(t, pid1, { tls, drain: { lingerMs: 300 } })
     const connection = await dial(t, port, { tls })
     connection.send(requestFor('/begun?ms=500'))
     await run.line(/got/)
@@ -91,18 +91,18 @@ for (const [name, tls] of httpAndHttps) {
     assert.equal(how, 'FIN')
     const ended = await run.ended
     assertStoppedWell(ended)
-    assert.ok(ended.ms < 2500, `${ended.ms} ms`)
+    assert.ok(ended.ms < 1500, `${ended.ms} ms`)
     assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
   })
 
   asChildAndPid1(`${name}: a silent connection does not hold the server`, async (t, pid1) => {
-    const { run, port } = await startServer(t, pid1, { tls })
+    const { run, port } = await startServer(t, pid1, { tls, drain: { lingerMs: 300 } })
     const connection = await dial(t, port)
     await ask(await dial(t, port, { tls })) // by then the silent one is accepted too
     run.signal('SIGTERM')
     const ended = await run.ended
     assertStoppedWell(ended)
-    assert.ok(ended.ms < 2000, `${ended.ms} ms`)
+    assert.ok(ended.ms < 900, `${ended.ms} ms`)
     assert.equal((await connection.ended).how, 'FIN')
     assert.equal(reportIn(ended).connections.cut, 0)
   })
@@ -179,14 +179,14 @@ for (const path of ['/set-header', '/object', '/raw']) {
 }
 
 asChildAndPid1('half a request head does not hold the server for long', async (t, pid1) => {
-  const { run, port } = await startServer(t, pid1)
+  const { run, port } = await startServer(t, pid1, { drain: { lingerMs: 300 } })
   const connection = await dial(t, port)
   connection.send('GET / HTTP/1.1\r\nHost: local')
   await ask(await dial(t, port)) // by then it has read the half one too
   run.signal('SIGTERM')
   const ended = await run.ended
   assertStoppedWell(ended)
-  assert.ok(ended.ms < 2000, `${ended.ms} ms`)
+  assert.ok(ended.ms < 900, `${ended.ms} ms`)
   assert.equal((await connection.ended).text, '')
   assert.equal(reportIn(ended).connections.cut, 0)
 })
@@ -221,7 +221,7 @@ asChildAndPid1('without hooks a request may take 80 % of the time that there is'
 asChildAndPid1('a request that never ends is cut: 503, and the exit code says so', async (t, pid1) => {
   const { run, port } = await startServer(t, pid1, { configure: { gracePeriodMs: 1000 } })
   const connection = await dial(t, port)
-  connection.send(requestFor('/never?token=secret'))
+  connection.send(requestFor('/never?ms=0&token=secret'))
   await run.line(/got/)
   run.signal('SIGTERM')
   const { text, how } = await connection.ended
@@ -234,7 +234,7 @@ asChildAndPid1('a request that never ends is cut: 503, and the exit code says so
 asChildAndPid1('an answer that has begun and never ends is cut', async (t, pid1) => {
   const { run, port } = await startServer(t, pid1, { configure: { gracePeriodMs: 1000 } })
   const connection = await dial(t, port)
-  connection.send(requestFor('/begun-never'))
+  connection.send(requestFor('/begun-never?ms=0'))
   await run.line(/got/)
   run.signal('SIGTERM')
   const { text } = await connection.ended

@@ -76,8 +76,8 @@ const badOptions: readonly BadCall[] = [
 ]
 
 const badReasons: readonly BadCall[] = [
-  ['a reason that is a number', () => shutdown(untyped(42)), /reason/, /42 \(number\)/],
-  ['a reason that is null', () => shutdown(untyped(null)), /reason/, /null/],
+  ['a reason that is a number', () => shutdown(untyped(42)), /shutdown/, /42 \(number\)/],
+  ['a reason that is null', () => shutdown(untyped(null)), /shutdown/, /null/],
   ['an exit code as text', () => shutdown(untyped({ exitCode: '7' })), /exitCode/, /"7" \(string\)/],
   ['an exit code over 255', () => shutdown({ exitCode: 256 }), /exitCode.*255/, /256/],
   ['a negative exit code', () => shutdown({ exitCode: -1 }), /exitCode/, /-1/],

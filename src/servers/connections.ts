@@ -50,6 +50,11 @@ export function trackConnections(server: Server): Connections {
   return connections
 }
 
+/** Does this socket belong to a server that is drained? */
+export function isTracked(socket: object | undefined): boolean {
+  return socket !== undefined && trackedSockets.has(socket)
+}
+
 /** Every answer whose head is not sent yet says `Connection: close`, and so does every later one. */
 export function tellAll(connections: Connections): void {
   connections.telling = true
@@ -101,6 +106,7 @@ export function cut(connection: Connection): void {
 
 const unseen = -1
 const tracked = new WeakMap<object, Connections>()
+const trackedSockets = new WeakSet<object>()
 let listening = false
 
 function track(socket: Socket, connections: Connections): Connection {
@@ -115,6 +121,7 @@ function track(socket: Socket, connections: Connections): Connection {
     cut: false,
   }
   connections.all.set(socket, connection)
+  trackedSockets.add(socket)
   socket.once('close', () => {
     if (connections.all.delete(socket)) connections.onClosed(connection)
   })

@@ -2,7 +2,7 @@ import type { Server as HttpServer } from 'node:http'
 import { registerHook } from '../hooks.ts'
 import { checkDrainOptions, type DrainOptions, expectThat, isDisabled } from '../options.ts'
 import { state, undo, type Unregister } from '../state.ts'
-import { trackConnections } from './connections.ts'
+import { isTracked, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, drainSettings } from './drain.ts'
 import {
   endWebSockets,
@@ -72,7 +72,7 @@ function registerWebSocketServer(server: WebSocketServer, options: DrainOptions)
     name: 'WebSocket server',
     stage: 'intake',
     hook: async () => {
-      const ended = await endWebSockets(server, drainSettings(options).endlessMs)
+      const ended = await endWebSockets(server, drainSettings(options).endlessMs, isTracked)
       if (state.running !== undefined) state.running.connections.ended += ended
     },
   })

@@ -74,10 +74,11 @@ async function letAllGo(
     count(connection)
     if (isOver()) empty.resolve()
   }
-  void closed.finally(() => {
+  const onListenerClosed = () => {
     accepting = false
     if (isOver()) empty.resolve()
-  })
+  }
+  closed.then(onListenerClosed, onListenerClosed)
   while (untilEnd() > 0) {
     const now = performance.now()
     const allowance = pace(connections.all.size, now)

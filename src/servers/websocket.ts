@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { waitAtMost } from '../deadline.ts'
 
 /** A WebSocket as `ws` has it. */
 interface WebSocket {
@@ -66,16 +67,26 @@ export function sayGoingAway(socket: Socket): void {
   else if (upgraded.has(socket) && socket.writable) socket.write(closeFrame)
 }
 
-/** For a server without an http server of its own (`noServer`): all its clients are told, and have so long to go. */
-export async function endWebSockets(server: WebSocketServer, endlessMs: number): Promise<number> {
-  const clients = [...server.clients]
+/**
+ * For a server without an http server of its own (`noServer`): its clients are told, and have so long to go. Those on a
+ * tracked connection are left to the drain of that server. Returns how many it were.
+ */
+export async function endWebSockets(
+  server: WebSocketServer,
+  endlessMs: number,
+  isTracked: (socket: Duplex | undefined) => boolean,
+): Promise<number> {
+  const clients = [...server.clients].filter((client) => !isTracked(socketOf(client)))
   for (const client of clients) client.close(goingAway, 'shutdown')
   const until = performance.now() + endlessMs
-  while (server.clients.size > 0 && performance.now() < until) {
-    await new Promise((resolve) => void setTimeout(resolve, 5))
-  }
-  for (const client of server.clients) client.terminate()
+  while (clients.some((client) => server.clients.has(client)) && performance.now() < until) await waitAtMost(5, [])
+  for (const client of clients) client.terminate()
   return clients.length
+}
+
+/** Needs `_socket`, where `ws` keeps it; where it is missing a client may be told, and counted, twice. */
+function socketOf(client: WebSocket): Duplex | undefined {
+  return (client as { _socket?: Duplex })._socket
 }
 
 const goingAway = 1001

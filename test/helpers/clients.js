@@ -1,7 +1,8 @@
 // Clients that count exactly, in a process of their own: `node clients.js '{"port":1234,"clients":200,"thinkMs":5}'`.
-// On bare sockets, because an agent sends a request again without telling. Prints `ready` once all are at work, and at the
-// end one line of JSON. *Lost* is every request whose connection the kernel had made and that got no complete answer:
-// `sent === answered + lost`. A refused dial is not lost, for whoever hears it knows that nobody has seen the request.
+// On bare sockets, because an agent sends a request again without telling. Prints `ready` once all are at work (each has
+// had its second answer), and at the end one line of JSON. *Lost* is every request whose connection the kernel had made
+// and that got no complete answer: `sent === answered + lost`. A refused dial is not lost, for whoever hears it knows that
+// nobody has seen the request.
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
@@ -12,7 +13,7 @@ const options = {
   thinkMs: 5,
   rate: 500,
   path: '/',
-  stopAfterMs: undefined, // whom nobody refuses finishes the request that is under way, and leaves; SIGTERM does the same
+  stopAfterMs: undefined, // whom nobody refuses finishes the request that is under way, and leaves; a line on stdin does so too
   maxMs: 20_000, // what is not answered by then is lost
   ...JSON.parse(process.argv[2] ?? '{}'),
 }
@@ -41,27 +42,39 @@ const waiting = new Set()
 const stopping = new AbortController()
 const load = { started: 0, refusalsInARow: 0 }
 
-process.on('SIGTERM', stop)
+process.stdin.once('data', stop)
 if (options.stopAfterMs !== undefined) setTimeout(stop, options.stopAfterMs)
 setTimeout(giveUp, options.maxMs)
-await (mode === 'new' ? dialAtRate() : Promise.all(Array.from({ length: options.clients }, (_, i) => keepBusy(i))))
+if (mode === 'new') await dialAtRate()
+else await Promise.all((await greetAll()).map(keepBusy))
 report()
 
+/** Every client gets a first answer before any goes on: among busy ones the last would wait for seconds to be accepted. */
+function greetAll() {
+  return Promise.all(
+    Array.from({ length: options.clients }, async (_, index) => {
+      await wait(index / 2) // all at once would overflow the queue of the server
+      const connection = await dial()
+      if (connection === undefined) throw new Error('Refused before the first request: there is nothing to count')
+      await ask(connection)
+      return connection
+    }),
+  )
+}
+
 /** One client: requests on one connection, and on another one when that is over, until a dial is refused. */
-async function keepBusy(index) {
-  await wait(index / 2) // all at once would overflow the queue of the server
-  let connection
-  let isFirst = true
-  while (!stopping.signal.aborted) {
-    connection = connection?.usable ? connection : await dial()
-    if (connection === undefined && isFirst) throw new Error('Refused before the first request: nothing to count')
+async function keepBusy(first) {
+  let connection = first
+  let isAtWork = false
+  for (;;) {
+    await think()
+    if (stopping.signal.aborted) return
+    connection = connection.usable ? connection : await dial()
     if (connection === undefined) return
     await ask(connection)
-    if (isFirst && ++load.started === options.clients) console.log('ready')
-    isFirst = false
-    await think()
+    if (!isAtWork && ++load.started === options.clients) console.log('ready')
+    isAtWork = true
   }
-  connection?.socket.destroy()
 }
 
 /** New connections by the clock, until so many were refused in a row that the server must be gone. */

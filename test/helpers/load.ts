@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { start } from './run.ts'
+
+/** What `clients.js` takes, beside the port. */
+export interface Load {
+  readonly tls?: boolean
+  readonly mode?: 'keep-alive' | 'new'
+  readonly clients?: number
+  readonly thinkMs?: number
+  readonly rate?: number
+  readonly path?: string
+  readonly stopAfterMs?: number
+  readonly maxMs?: number
+}
+
+/** What `clients.js` counted. */
+export interface Counted {
+  readonly sent: number
+  readonly answered: number
+  readonly lost: number
+  readonly lostOnNew: number
+  readonly refused: number
+  readonly statuses: Readonly<Record<string, number>>
+  readonly detail: Readonly<Record<string, number>>
+}
+
+export interface Clients {
+  readonly counted: Promise<Counted>
+  /** Lets those that nobody refuses finish what they have begun, and leave. */
+  stop(): void
+}
+
+/** Starts clients in a process of their own, and waits until all are at work. */
+export async function startClients(t: TestContext, port: number, load: Load): Promise<Clients> {
+  const file = fileURLToPath(new URL('clients.js', import.meta.url))
+  const run = start(t, '', { command: [process.execPath, file, JSON.stringify({ ...load, port })] })
+  await run.line(/ready/)
+  return {
+    counted: run.ended.then(({ stdout, stderr }) => parse(stdout, stderr)),
+    stop: () => void run.stdin.write('stop\n'),
+  }
+}
+
+function parse(stdout: string, stderr: string): Counted {
+  const json = stdout.split('\n').find((line) => line.startsWith('{'))
+  assert.ok(json !== undefined, `The clients counted nothing:\n${stdout}\n${stderr}`)
+  const counted = JSON.parse(json) as Counted
+  assert.equal(counted.sent, counted.answered + counted.lost)
+  return counted
+}

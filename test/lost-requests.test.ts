@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { waitUntilRefused } from './helpers/connection.ts'
+import { type Counted, type Load, startClients } from './helpers/load.ts'
+import { assertStoppedWell, reportIn } from './helpers/report.ts'
+import { asChildAndPid1, start } from './helpers/run.ts'
+
+const keptConnections: readonly (readonly [name: string, load: Load])[] = [
+  ['200 busy clients', { clients: 200, thinkMs: 5 }],
+  ['1000 busy clients', { clients: 1000, thinkMs: 5 }],
+  // Of an app that computes, so that at any moment requests wait in the kernel: else there is little that a stop can lose.
+  ['200 slower clients', { clients: 200, thinkMs: 300, path: '/busy' }],
+  ['200 busy clients over https', { clients: 200, thinkMs: 5, tls: true }],
+  ['1000 busy clients over https', { clients: 1000, thinkMs: 5, tls: true }],
+  ['200 slower clients over https', { clients: 200, thinkMs: 300, path: '/busy', tls: true }],
+  ['200 busy clients, keep-alive by setHeader', { clients: 200, thinkMs: 5, path: '/set-header' }],
+  ['200 busy clients, keep-alive by writeHead with an object', { clients: 200, thinkMs: 5, path: '/object' }],
+  ['200 busy clients, keep-alive by writeHead with a raw list', { clients: 200, thinkMs: 5, path: '/raw' }],
+]
+
+for (const [name, load] of keptConnections) {
+  asChildAndPid1(`${name} lose nothing`, async (t, pid1) => {
+    const run = start(t, 'servers/http.js', { pid1, args: [JSON.stringify(load)] })
+    const { counted } = await startClients(t, await run.port(), load)
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.equal(reportIn(ended).connections.cut, 0)
+    assertNoneLost(await counted, load)
+  })
+
+  void test(`${name} lose some of a bare server.close(): the count can fail`, async (t) => {
+    const run = start(t, 'servers/http.js', { env: { PID1_DISABLE: '1' }, args: [JSON.stringify(load)] })
+    const port = await run.port()
+    const clients = await startClients(t, port, load)
+    run.signal('SIGTERM')
+    await waitUntilRefused(port)
+    clients.stop()
+    const counted = await clients.counted
+    assert.ok(counted.lost > 0, JSON.stringify(counted))
+  })
+}
+
+asChildAndPid1('500 new connections a second lose nothing, each with one POST', async (t, pid1) => {
+  const run = start(t, 'servers/http.js', { pid1 })
+  const { counted } = await startClients(t, await run.port(), { mode: 'new', rate: 500 })
+  run.signal('SIGTERM')
+  assertStoppedWell(await run.ended)
+  assertNoneLost(await counted, {})
+})
+
+void test('the clients lose nothing of a server that is not stopped', async (t) => {
+  const run = start(t, 'servers/http.js', { env: { PID1_DISABLE: '1' } })
+  const load = { clients: 200, thinkMs: 5, stopAfterMs: 1000 }
+  const { answered, lost, refused } = await (await startClients(t, await run.port(), load)).counted
+  assert.deepEqual({ lost, refused }, { lost: 0, refused: 0 })
+  assert.ok(answered > 200)
+})
+
+/**
+ * On kept connections nothing may be lost. A new one may: about once in twenty stops the kernel's queue admits a
+ * connection while the listener is closed, and resets it; without a socket filter nothing can be done about that.
+ */
+function assertNoneLost(counted: Counted, { clients }: Load): void {
+  const { answered, lost, lostOnNew, refused, statuses } = counted
+  const all = JSON.stringify(counted)
+  assert.equal(lost - lostOnNew, 0, all)
+  assert.ok(lostOnNew <= 1, all)
+  assert.deepEqual(statuses, { 200: answered }, all)
+  if (clients === undefined) assert.ok(refused > 0, all)
+  else assert.equal(refused + lostOnNew, clients, all) // each has gone on until nobody was there any more
+}
