@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { onExit as atExit, signals } from 'signal-exit'
 import { isWorker } from './environment.ts'
-import { closeDeadTerminals, complain, note } from './log.ts'
+import { closeDeadTerminals, complain, complainOf, note } from './log.ts'
 import { expectThat, isDisabled } from './options.ts'
 import type { HookReport } from './report.ts'
 import { noteRegistration, type Running, state, undo, type Unregister } from './state.ts'
@@ -20,9 +20,7 @@ export function onExit(callback: ExitCallback): Unregister {
         callback(code ?? null, signal)
       } catch (error) {
         // Thrown out of an 'exit' event it would change the exit code.
-        complain(
-          `an onExit callback failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-        )
+        complainOf('an onExit callback failed', error)
       }
       // signal-exit would take `true` as a wish to stay alive.
       return undefined

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import pTimeout from 'p-timeout'
 import { endOfStage, toEpoch, waitAtMost, withResolvers } from './deadline.ts'
 import { Pid1Error } from './errors.ts'
-import { complain, note } from './log.ts'
+import { complain, complainOf, note } from './log.ts'
 import { checkHookOptions, expectThat, type HookOptions, isDisabled, type StageName, stageNames } from './options.ts'
 import {
   type Hook,
@@ -137,7 +137,7 @@ async function runHook(
     report.outcome = error === timeout || (endsItself && isTimeout(error)) ? 'cut' : 'failed'
     report.error = error
     controller.abort(error)
-    complain(describe(report, stage.name))
+    complainOfHook(report, endsItself)
   }
   report.durationMs = performance.now() - startedAt
   note('hooks', '%s %s after %d ms', name, report.outcome, Math.round(report.durationMs))
@@ -156,8 +156,8 @@ function isTimeout(error: unknown): boolean {
   return error instanceof Pid1Error && error.code === 'PID1_HOOK_TIMEOUT'
 }
 
-function describe({ name, outcome, error }: RunningStage['hooks'][number], stage: StageName): string {
-  const what = stage === 'intake' && outcome === 'cut' ? name : `the hook "${name}"`
-  if (outcome === 'cut' && error instanceof Error) return `${what} ${error.message}`
-  return `${what} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+function complainOfHook({ name, outcome, error }: RunningStage['hooks'][number], endsItself: boolean): void {
+  const what = endsItself ? name : `the hook "${name}"`
+  if (outcome === 'cut' && error instanceof Error) complain(`${what} ${error.message}`)
+  else complainOf(`${what} failed`, error)
 }

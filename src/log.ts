@@ -14,6 +14,11 @@ export function complain(line: string): void {
   write(`pid1: ${line}\n`)
 }
 
+/** The same for an error, which may be anything that can be thrown. */
+export function complainOf(what: string, error: unknown): void {
+  complain(`${what}: ${process.getBuiltinModule('node:util').inspect(error)}`)
+}
+
 /** Prints an error as Node inspects it. */
 export function printError(what: string, error: unknown): void {
   write(`${what} ${process.getBuiltinModule('node:util').inspect(error)}\n`)

@@ -160,5 +160,5 @@ function show(value: unknown): string {
   const kind = typeof value
   if (kind === 'string') return `${JSON.stringify(value)} (string)`
   if (kind === 'number' || kind === 'boolean') return `${String(value)} (${kind})`
-  return process.getBuiltinModule('node:util').inspect(value, { depth: 0 })
+  return process.getBuiltinModule('node:util').inspect(value, { depth: -1 })
 }

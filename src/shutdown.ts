@@ -2,7 +2,7 @@ import { endOfStage, startClock, toEpoch, withResolvers } from './deadline.ts'
 import { gracePeriod, isDebugged, isInteractive, isWorker } from './environment.ts'
 import { decideExitCode, exitCodeOfApp, leave, listenForExit, outcomes } from './exit.ts'
 import { hasHooks, isInsideHook, runInTurn, runTogether } from './hooks.ts'
-import { complain, note, printError, swallowOutputErrors } from './log.ts'
+import { complainOf, note, printError, swallowOutputErrors } from './log.ts'
 import { checkOptions, checkReason, isDisabled, type Options, type StageName } from './options.ts'
 import type { ShutdownReport } from './report.ts'
 import { listenForConfiguredSignals, listenForSignals } from './signals.ts'
@@ -185,6 +185,6 @@ function tellReport(report: ShutdownReport): void {
   try {
     state.options.onReport?.(report)
   } catch (error) {
-    complain(`onReport failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    complainOf('onReport failed', error)
   }
 }

@@ -114,8 +114,8 @@ export function atFirstRegistration(install: () => void): void {
 /** Called by whatever registers something. */
 export function noteRegistration(): void {
   if (installed) return
-  installed = true
   for (const install of installers) install()
+  installed = true
 }
 
 /** An undo that is harmless to call twice. */

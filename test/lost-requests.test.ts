@@ -68,5 +68,5 @@ function assertNoneLost(counted: Counted, { clients }: Load): void {
   assert.ok(lostOnNew <= 1, all)
   assert.deepEqual(statuses, { 200: answered }, all)
   if (clients === undefined) assert.ok(refused > 0, all)
-  else assert.equal(refused + lostOnNew, clients, all) // each has gone on until nobody was there any more
+  else assert.ok(refused >= clients - lostOnNew, all) // each has gone on until nobody was there any more
 }

@@ -260,7 +260,8 @@ async function startBeside(
 async function pressCtrlCBehind(t: TestContext, command: readonly string[]): Promise<Ended> {
   const folder = makeFolder(t)
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ scripts: { start: `"${process.execPath}" "${app}"` } }))
-  const run = startOnTerminal(t, command, { HOOK_MS: '300' }, folder)
+  // tsx names a socket by its pid in there, which as PID 1 is not its own.
+  const run = startOnTerminal(t, command, { HOOK_MS: '300', TMPDIR: folder }, folder)
   await run.line(/ready/)
   const ended = await pressCtrlC(run)
   assert.equal(ended.stdout.match(/hook begins: SIGINT/g)?.length, 1, ended.stdout)

@@ -96,6 +96,9 @@ function cleanEnvironment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept.map((key) => [key, process.env[key]])), ...more }
 }
 
+// One fixture that never ends must not cost the others of its file their results.
+const limitMs = 60_000
+
 function follow(child: ChildProcess, pid1: boolean): Run {
   const { stdin, stdout, stderr } = child
   if (stdin === null || stdout === null || stderr === null) throw new Error('Expected three pipes')
@@ -116,7 +119,12 @@ function follow(child: ChildProcess, pid1: boolean): Run {
   })
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject)
+    const limit = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`Expected ${child.spawnargs.join(' ')} to end within ${limitMs} ms: ${out}\n${errors}`))
+    }, limitMs)
     child.on('close', (code, signal) => {
+      clearTimeout(limit)
       over = true
       resolve({ code, signal, stdout: out, stderr: errors, ms: performance.now() - since })
       tellWatchers()
