@@ -160,5 +160,7 @@ function show(value: unknown): string {
   const kind = typeof value
   if (kind === 'string') return `${JSON.stringify(value)} (string)`
   if (kind === 'number' || kind === 'boolean') return `${String(value)} (${kind})`
-  return process.getBuiltinModule('node:util').inspect(value, { depth: -1 })
+  // What an instance is made of would fill a screen.
+  const isInstance = kind === 'object' && value !== null && !Array.isArray(value) && value.constructor !== Object
+  return process.getBuiltinModule('node:util').inspect(value, { depth: isInstance ? -1 : 0 })
 }

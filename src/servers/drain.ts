@@ -42,9 +42,10 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
-  // At once: nothing here can refuse new connections gently, so whoever is told later dials into the closing listener.
-  tellAll(connections)
   const closed = stopListening(server, Math.min(1500, untilEnd() / 4))
+  // Who is told dials again, and must not hit the listener while it closes. But a long queue empties only when clients leave.
+  await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
+  tellAll(connections)
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
   const late = cutTheRest(connections)
   server.closeAllConnections() // those that were there before the server was tracked, and never made a request
@@ -54,6 +55,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
 
 // A drain ends so much before its time is up: what it has to say then must still leave.
 const reactionMs = 10
+const tellAfterMs = 150
 // A client pool that was just told takes another idle connection for its next request.
 const quietAfterRequestMs = 100
 
