@@ -161,6 +161,7 @@ function show(value: unknown): string {
   if (kind === 'string') return `${JSON.stringify(value)} (string)`
   if (kind === 'number' || kind === 'boolean') return `${String(value)} (${kind})`
   // What an instance is made of would fill a screen.
-  const isInstance = kind === 'object' && value !== null && !Array.isArray(value) && value.constructor !== Object
+  const isInstance =
+    value instanceof Object && kind === 'object' && !Array.isArray(value) && value.constructor !== Object
   return process.getBuiltinModule('node:util').inspect(value, { depth: isInstance ? -1 : 0 })
 }
