@@ -47,6 +47,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
   tellAll(connections)
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
+  connections.telling = false // where the process lives on (`exit: false`), the server may listen again
   const late = cutTheRest(connections)
   server.closeAllConnections() // those that were there before the server was tracked, and never made a request
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
