@@ -49,6 +49,7 @@ const streams: readonly (readonly [name: string, app: App])[] = [
   [' begun by writeHead with a raw list', { fixture: 'servers/http.js', path: '/raw-events?ms=0' }],
   [' over https', { fixture: 'servers/http.js', path: '/events?ms=0', options: { tls: true } }],
   [' that the app goes on writing to', { fixture: 'servers/http.js', path: '/events-for-ever?ms=0' }],
+  [' that the app itself ends', { fixture: 'servers/http.js', path: '/events-with-end?ms=0' }],
   [' of Fastify', { fixture: 'servers/fastify.js', path: '/events?ms=0' }],
 ]
 

@@ -6,7 +6,9 @@ import { sayGoingAway } from './websocket.ts'
 /** The connections of one server. */
 export interface Connections {
   readonly all: Map<Socket, Connection>
-  /** From the moment the drain begins: every answer says `Connection: close`. */
+  /** From the moment the shutdown begins: a connection whose event stream has ended goes with it. */
+  draining: boolean
+  /** From the moment the listener is closed: every answer says `Connection: close`. */
   telling: boolean
   lastRequestAt: number
   /** Called when a connection has closed. */
@@ -35,6 +37,7 @@ export interface Connection {
 export function trackConnections(server: Server): Connections {
   const connections: Connections = {
     all: new Map(),
+    draining: false,
     telling: false,
     lastRequestAt: -Infinity,
     onClosed: () => {},
@@ -89,7 +92,10 @@ export function tellToGo(connection: Connection): void {
   if (connection.told || (connection.responses.length === 0 && !isUpgraded(connection.socket))) return
   connection.told = true
   if (isUpgraded(connection.socket)) return sayGoingAway(connection.socket)
-  for (const response of connection.responses) endEventStream(response, connection.socket)
+  for (const response of connection.responses) {
+    response.on('error', () => {}) // 'write after end': the app may go on writing
+    response.end()
+  }
 }
 
 /** An ordinary request whose time is up: 503 where no answer has begun, then the end. */
@@ -159,6 +165,7 @@ function onRequest(connections: Connections, socket: Socket, response: ServerRes
     connection.responses.splice(connection.responses.indexOf(response), 1)
     connection.usedAt = performance.now()
     connection.bytesBetween = socket.bytesRead
+    if (connections.draining && isEventStream(response)) leaveWithStream(connection)
   })
 }
 
@@ -196,9 +203,10 @@ function isEventStream(response: ServerResponse): boolean {
   return response.headersSent && /^content-type:\s*text\/event-stream/im.test(head ?? '')
 }
 
-function endEventStream(response: ServerResponse, socket: Socket): void {
-  response.on('error', () => {}) // 'write after end': the app may go on writing
-  response.end(() => socket.destroySoon())
+/** By us or by the app itself, which has `shutdownSignal()`: its head has said keep-alive, and nothing else will follow. */
+function leaveWithStream(connection: Connection): void {
+  connection.told = true
+  connection.socket.destroySoon()
 }
 
 /** Needs `socket.parser`: null once an upgrade (or CONNECT) has taken the socket away from http. */

@@ -40,6 +40,8 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const { server, connections, options } = drained
   const settings = drainSettings(options)
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
+  connections.draining = true
+  connections.onClosed = count
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
   const closed = stopListening(server, Math.min(1500, untilEnd() / 4))
@@ -47,8 +49,8 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
   tellAll(connections)
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
-  connections.telling = false // where the process lives on (`exit: false`), the server may listen again
   const late = cutTheRest(connections)
+  connections.draining = connections.telling = false // where the process lives on, the server may listen again
   server.closeAllConnections() // those that were there before the server was tracked, and never made a request
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
   if (afterDrain === 'late') throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
