@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { waitUntilRefused } from './helpers/connection.ts'
 import { type Counted, type Load, startClients } from './helpers/load.ts'
 import { assertStoppedWell, reportIn } from './helpers/report.ts'
@@ -29,15 +29,11 @@ for (const [name, load] of keptConnections) {
     assertNoneLost(await counted, load)
   })
 
-  void test(`${name} lose some of a bare server.close(): the count can fail`, async (t) => {
-    const run = start(t, 'servers/http.js', { env: { PID1_DISABLE: '1' }, args: [JSON.stringify(load)] })
-    const port = await run.port()
-    const clients = await startClients(t, port, load)
-    run.signal('SIGTERM')
-    await waitUntilRefused(port)
-    clients.stop()
-    const counted = await clients.counted
-    assert.ok(counted.lost > 0, JSON.stringify(counted))
+  // By chance one such stop in about fifty loses nothing. Five in a row would mean that the count cannot fail.
+  test(`${name} lose some of a bare server.close(): the count can fail`, async (t) => {
+    const lost: number[] = []
+    while (lost.length < 5 && !lost.some((count) => count > 0)) lost.push(await lostByBareClose(t, load))
+    assert.ok(lost.at(-1) !== 0, `lost in five stops: ${lost.join(', ')}`)
   })
 }
 
@@ -56,6 +52,16 @@ void test('the clients lose nothing of a server that is not stopped', async (t) 
   assert.deepEqual({ lost, refused }, { lost: 0, refused: 0 })
   assert.ok(answered > 200)
 })
+
+async function lostByBareClose(t: TestContext, load: Load): Promise<number> {
+  const run = start(t, 'servers/http.js', { env: { PID1_DISABLE: '1' }, args: [JSON.stringify(load)] })
+  const port = await run.port()
+  const clients = await startClients(t, port, load)
+  run.signal('SIGTERM')
+  await waitUntilRefused(port)
+  clients.stop()
+  return (await clients.counted).lost
+}
 
 /**
  * On kept connections nothing may be lost. A new one may: about once in twenty stops the kernel's queue admits a
