@@ -68,7 +68,7 @@ export function isInteractive(): boolean {
   return process.getBuiltinModule('node:tty').isatty(0) || isWatched()
 }
 
-/** `node --watch` sets the first variable for its child. */
+/** `node --watch` sets it for its child. */
 function isWatched(): boolean {
   return process.env['WATCH_REPORT_DEPENDENCIES'] !== undefined
 }

@@ -168,10 +168,13 @@ function cutTheRest(connections: Connections): string[] {
     const ordinary = ordinaryRequests(connection)
     // Without its query, which may hold secrets.
     requests.push(...ordinary.map(({ req }) => `${req.method} ${req.url?.split('?')[0]}`))
-    if (ordinary.length > 0) cut(connection)
-    else connection.told = true
     if (state.running !== undefined) state.running.connections.cut += ordinary.length
-    connection.socket.destroySoon()
+    if (ordinary.length > 0) {
+      cut(connection)
+    } else {
+      connection.told = true
+      connection.socket.destroySoon()
+    }
   }
   return requests
 }
