@@ -7,16 +7,29 @@ export interface Clock {
   readonly startedAt: number
   /** When everything must be over: a margin before the platform's SIGKILL. */
   readonly deadline: number
+  /** When the watchdog ends a process that is still there: between the deadline and the platform's SIGKILL. */
+  readonly watchdogAt: number
 }
 
-/** Starts the clock at the signal's arrival. `endless`: a debugger is attached, so time does not count. */
-export function startClock(gracePeriodMs: number, startedAt: number, endless: boolean): Clock {
-  const wholeMs = endless ? Infinity : gracePeriodMs - marginMs(gracePeriodMs)
-  return { gracePeriodMs, startedAt, deadline: startedAt + wholeMs }
+export interface ClockOptions {
+  /** A debugger is attached, so time does not count. */
+  readonly endless: boolean
+  /** Another process waits for this one, and must have left in time itself. */
+  readonly awaited: boolean
 }
+
+/** Starts the clock at the signal's arrival. */
+export function startClock(gracePeriodMs: number, startedAt: number, { endless, awaited }: ClockOptions): Clock {
+  const keptMs = marginMs(gracePeriodMs) * (awaited ? 2 : 1)
+  const deadline = endless ? Infinity : startedAt + gracePeriodMs - keptMs
+  return { gracePeriodMs, startedAt, deadline, watchdogAt: deadline + Math.max(keptMs / 2, leastWatchdogMs) }
+}
+
+// Where there is next to no grace period, a short pause of a busy machine is no blocked loop.
+const leastWatchdogMs = 100
 
 /** What is kept back of the grace period, for the exit itself and for a busy machine. */
-function marginMs(gracePeriodMs: number): number {
+export function marginMs(gracePeriodMs: number): number {
   return Math.min(Math.max(gracePeriodMs / 10, 250), 2000, gracePeriodMs / 2)
 }
 
@@ -29,7 +42,7 @@ export function endOfStage(clock: Clock, stage: StageName, hasWork: (stage: Stag
 }
 
 function reserveMs(stage: StageName, wholeMs: number): number {
-  return stage === 'flush' ? Math.min(wholeMs / 10, 1000) : wholeMs / 5
+  return stage === 'cleanup' ? wholeMs / 5 : Math.min(wholeMs / 10, 1000)
 }
 
 /** A time of the clock as epoch milliseconds, for people and for other processes. */

@@ -1,4 +1,7 @@
+import type { Cluster } from 'node:cluster'
 import { isMainThread } from 'node:worker_threads'
+import type { ClockOptions } from './deadline.ts'
+import { native } from './native.ts'
 import { gracePeriodOfEnvironment } from './options.ts'
 import { findPlatform } from './platforms.ts'
 import { state } from './state.ts'
@@ -15,7 +18,7 @@ export interface Environment {
   readonly gracePeriodMs: number
   /** Where `gracePeriodMs` is from. */
   readonly gracePeriodSource: 'configure' | 'environment' | 'platform' | 'default'
-  /** Whether the native part is loaded. This version has none. */
+  /** Whether the native part is loaded: the reaper, the watchdog and the socket filter. */
   readonly native: boolean
   /** What keeps a stop signal from being handled well here, and what to change. */
   readonly warnings: readonly string[]
@@ -31,6 +34,17 @@ export function isWorker(): boolean {
   return !isMainThread
 }
 
+/** What a clock must know of the place. */
+export function clockOptions(): ClockOptions {
+  return { endless: isInteractive() && isDebugged(), awaited: isClusterWorker() }
+}
+
+/** Node's cluster has forked it, and its primary stops it. */
+export function isClusterWorker(): boolean {
+  // Loaded only where there is a channel to a parent, as every cluster worker has.
+  return process.connected && (process.getBuiltinModule('node:cluster') as unknown as Cluster).isWorker
+}
+
 /** Where this process runs. Throws PID1_INVALID_OPTION when `PID1_GRACE_PERIOD` cannot be understood. */
 export function environment(): Environment {
   const container = findContainer()
@@ -41,7 +55,7 @@ export function environment(): Environment {
     container,
     platform: platformName(),
     ...gracePeriod(),
-    native: false,
+    native: native() !== undefined,
     warnings: warningsFor(init, container),
   }
 }
@@ -65,7 +79,12 @@ export function gracePeriod(): Pick<Environment, 'gracePeriodMs' | 'gracePeriodS
 /** A person sits in front of it, or a watcher restarts it at every save: nobody is to be kept waiting. */
 export function isInteractive(): boolean {
   if (isPid1()) return false
-  return process.getBuiltinModule('node:tty').isatty(0) || isWatched()
+  return hasTerminal() || isWatched()
+}
+
+/** Is the standard input a terminal? */
+export function hasTerminal(): boolean {
+  return process.getBuiltinModule('node:tty').isatty(0)
 }
 
 /** `node --watch` sets it for its child. */
@@ -74,7 +93,7 @@ function isWatched(): boolean {
 }
 
 /** Is a debugger's port open? Then a person may be looking at a breakpoint, and time does not count. */
-export function isDebugged(): boolean {
+function isDebugged(): boolean {
   // A Node that was built without an inspector has no such module.
   return process.getBuiltinModule('node:inspector')?.url() !== undefined
 }
@@ -102,7 +121,7 @@ function warningsFor(init: string | undefined, container: Environment['container
       `PID 1 is ${init}, which does not pass SIGTERM on in time: start node itself, with CMD ["node", "server.js"]`,
     )
   }
-  if (isPid1()) {
+  if (isPid1() && native() === undefined) {
     warnings.push('No native part: orphans are not reaped, and a blocked event loop or thread pool delays the exit')
   }
   return warnings

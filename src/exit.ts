@@ -4,6 +4,7 @@ import { isWorker } from './environment.ts'
 import { closeDeadTerminals, complain, complainOf, note } from './log.ts'
 import { expectThat, isDisabled } from './options.ts'
 import type { HookReport } from './report.ts'
+import { native } from './native.ts'
 import { noteRegistration, type Running, state, undo, type Unregister } from './state.ts'
 
 /** What is called at the end, synchronously: with the exit code, or the signal that ended the process. */
@@ -53,17 +54,52 @@ export function leave(code: number): never {
   process.exit(code)
 }
 
-/** Says what an app that calls `process.exit` in the middle of a shutdown has cost. Its code wins. */
+/** The end of a process that shuts down: nothing may hold it up, and what it has cost is said. */
 export function listenForExit(): void {
   if (isWorker()) return
   process.on('exit', (code) => {
     const { running } = state
-    if (running === undefined || running.over) return
-    const missed = [...unfinishedHooks(running), ...[...state.hooks].map(({ name }) => name)]
-    if (missed.length === 0) return
-    const list = missed.map((name) => `"${name}"`).join(', ')
-    complain(`process.exit(${code}) was called during the shutdown, ${callerOfExit()}; not finished: ${list}`)
+    if (running === undefined) return
+    if (!running.over) complainOfMissed(running, code)
+    leaveInTime(running, code)
   })
+}
+
+/** An app may call `process.exit` in the middle of a shutdown. Its code wins. */
+function complainOfMissed(running: Running, code: number): void {
+  const missed = [...unfinishedHooks(running), ...[...state.hooks].map(({ name }) => name)]
+  if (missed.length === 0) return
+  const list = missed.map((name) => `"${name}"`).join(', ')
+  complain(`process.exit(${code}) was called during the shutdown, ${callerOfExit()}; not finished: ${list}`)
+}
+
+/**
+ * `process.exit` joins the thread pool and the workers, and so waits for a DNS look-up or a dead file system. Needs
+ * `process.reallyExit`, which it calls when the last listener has returned; where that is missing, or the loop ran empty, the
+ * clock starts now. The watchdog ends what hangs in a listener.
+ */
+function leaveInTime({ clock, cause }: Running, code: number): void {
+  const part = native()
+  if (part === undefined) return
+  const { reallyExit } = process as { reallyExit?: (code?: number) => never }
+  if (cause.trigger === 'empty event loop' || reallyExit === undefined) {
+    part.leaveAfter(code, clock.deadline - performance.now())
+    return
+  }
+  Object.assign(process, {
+    reallyExit: (finalCode = code) => {
+      const untilDeadline = clock.deadline - performance.now()
+      const untilWatchdog = clock.watchdogAt - performance.now()
+      part.leaveAfter(finalCode, writesProfile() ? untilWatchdog : Math.min(250, Math.max(untilDeadline, 20)))
+      return reallyExit.call(process, finalCode)
+    },
+  })
+}
+
+/** Coverage and profiles are written after the last listener, and take their time. */
+function writesProfile(): boolean {
+  const options = [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].join(' ')
+  return process.env['NODE_V8_COVERAGE'] !== undefined || /--(cpu|heap)-prof\b/.test(options)
 }
 
 export function outcomes(running: Running): HookReport['outcome'][] {

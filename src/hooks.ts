@@ -1,9 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import pTimeout from 'p-timeout'
+import { hasDescendants } from './children.ts'
 import { endOfStage, toEpoch, waitAtMost, withResolvers } from './deadline.ts'
 import { Pid1Error } from './errors.ts'
 import { complain, complainOf, note } from './log.ts'
 import { checkHookOptions, expectThat, type HookOptions, isDisabled, type StageName, stageNames } from './options.ts'
+import { tellStep } from './watchdog.ts'
 import {
   type Hook,
   type HookContext,
@@ -51,9 +53,9 @@ export function runInsideHook(code: () => unknown): Promise<unknown> {
   return insideHook.run(true, async () => code())
 }
 
-/** Is there a hook that waits for this stage? */
-export function hasHooks(stage: StageName): boolean {
-  return waitingFor(stage).length > 0
+/** Is there a hook that waits for this stage, or a process that it would have to end? */
+export function hasWork(stage: StageName): boolean {
+  return waitingFor(stage).length > 0 || ((stage === 'children' || stage === 'sidecars') && hasDescendants(stage))
 }
 
 /** Runs all hooks of a stage at once. */
@@ -87,7 +89,7 @@ async function runHooks(
   stage.wake = () => {
     // A server that begins to listen now must not accept while it waits for its turn.
     const servers = waitingFor(stage.name).filter(({ endsItself }) => endsItself)
-    for (const server of servers) void start(server, endOfStage(running.clock, stage.name, hasHooks))
+    for (const server of servers) void start(server, endOfStage(running.clock, stage.name, hasWork))
     registered.resolve()
   }
   for (;;) {
@@ -98,7 +100,7 @@ async function runHooks(
       registered = withResolvers()
       continue
     }
-    const endsAt = endOfStage(running.clock, stage.name, hasHooks)
+    const endsAt = endOfStage(running.clock, stage.name, hasWork)
     const shareMs = shareOf(endsAt - performance.now(), waitingFor(stage.name).length)
     const run = start(hook, endsAt)
     if (shareMs > 0) await waitAtMost(shareMs, [run])
@@ -125,6 +127,7 @@ async function runHook(
   const context = contextOf(running, controller.signal, startedAt + milliseconds)
   const report: RunningStage['hooks'][number] = { name, outcome: 'running', durationMs: 0 }
   stage.hooks.push(report)
+  tellStep(stage)
   try {
     if (endsItself) await hook(context)
     else
@@ -140,6 +143,7 @@ async function runHook(
     complainOfHook(report, endsItself)
   }
   report.durationMs = performance.now() - startedAt
+  tellStep(stage)
   note('hooks', '%s %s after %d ms', name, report.outcome, Math.round(report.durationMs))
 }
 

@@ -1,3 +1,4 @@
+import * as children from './children.ts'
 import * as environment_ from './environment.ts'
 import * as exit from './exit.ts'
 import * as hooks from './hooks.ts'
@@ -9,15 +10,16 @@ import { ofFirstCopy } from './state.ts'
 export type { Environment } from './environment.ts'
 export { Pid1Error, type Pid1ErrorCode } from './errors.ts'
 export type { ExitCallback } from './exit.ts'
-export type { DrainOptions, HookOptions, Options, StageName } from './options.ts'
-export type { ConnectionsReport, HookReport, ShutdownReport, StageReport } from './report.ts'
+export type { DrainOptions, HookOptions, HookStage, Options, StageName, SuperviseOptions } from './options.ts'
+export type { ChildrenReport, ConnectionsReport, HookReport, ShutdownReport, StageReport } from './report.ts'
 export type { ShutdownReason } from './shutdown.ts'
-export type { Hook, HookContext, Unregister } from './state.ts'
+export type { Hook, HookContext, SupervisedChild, Unregister } from './state.ts'
 
 const api = ofFirstCopy(
   {
     onShutdown: hooks.onShutdown,
     drainOnShutdown: servers.drainOnShutdown,
+    superviseChild: children.superviseChild,
     onExit: exit.onExit,
     shutdown: shutdown_.shutdown,
     shutdownSignal: shutdown_.shutdownSignal,
@@ -48,7 +50,17 @@ export const onShutdown: typeof hooks.onShutdown = api.onShutdown
 export const drainOnShutdown: typeof servers.drainOnShutdown = api.drainOnShutdown
 
 /**
- * Registers synchronous last words: called with the exit code, or the signal, however the process ends (SIGKILL apart).
+ * Says how a child that the app has started is ended at the shutdown (by default with SIGTERM, after the cleanup hooks): its
+ * signal, its time, whether it is a sidecar that goes last, and whether its own end ends the service too.
+ *
+ * @returns its undo; a child that has ended is forgotten
+ * @throws Pid1Error PID1_INVALID_OPTION: it is not a child process, or an option is not what it should be
+ */
+export const superviseChild: typeof children.superviseChild = api.superviseChild
+
+/**
+ * Registers synchronous last words: called with the exit code, or the signal, however the process ends (SIGKILL and the
+ * watchdog apart).
  *
  * @returns its undo
  * @throws Pid1Error PID1_INVALID_OPTION: the callback is not a function

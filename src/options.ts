@@ -15,6 +15,12 @@ export interface Options {
   readonly exit?: boolean
   /** `'signal'`: a good shutdown by a signal ends with 128 + its number instead of 0. Default: `'zero'`. */
   readonly exitCode?: 'zero' | 'signal'
+  /** Wait for orphans, which would stay zombies. Default: as PID 1. `true` elsewhere: they are this process's from then on. */
+  readonly reap?: boolean
+  /** A dead orphan is left alone for so long, for whoever may still ask for its status. Default: 1000. */
+  readonly reapAfterMs?: number
+  /** `'terminate'`: end all descendants, not only the supervised ones, before the process leaves. Default: as PID 1. */
+  readonly children?: 'terminate' | 'leave'
   /** Called with the final report, just before the process leaves. Must be synchronous. */
   readonly onReport?: (report: ShutdownReport) => void
   /** The default of every server's `lingerMs`. */
@@ -43,24 +49,43 @@ export interface DrainOptions {
 /** What `onShutdown` takes. */
 export interface HookOptions {
   /** When the hook runs: with the servers' drain, after it, or at the very end (logs, telemetry). Default: `'cleanup'`. */
-  readonly stage?: StageName
+  readonly stage?: HookStage
   /** Cut the hook after this many milliseconds, even if there would be time left. */
   readonly timeoutMs?: number
 }
 
-/** The stages that a hook can be registered for, in the order in which they run. */
-export type StageName = 'intake' | 'cleanup' | 'flush'
+/** What `superviseChild` takes. */
+export interface SuperviseOptions {
+  /** The signal that asks this child to end. Default: `'SIGTERM'`. */
+  readonly signal?: NodeJS.Signals
+  /** SIGKILL after so many milliseconds, even if there would be time left. */
+  readonly timeoutMs?: number
+  /** It is needed until the end (a proxy, a log shipper), so it is ended after the `flush` hooks. Default: false. */
+  readonly sidecar?: boolean
+  /** When this child ends, so does the service: with its exit code, or 128 + the number of its signal. Default: false. */
+  readonly endsService?: boolean
+}
+
+/** The stages of a shutdown. */
+export type StageName = HookStage | 'children' | 'sidecars'
+
+/** The stages that a hook can be registered for. */
+export type HookStage = 'intake' | 'cleanup' | 'flush'
 
 /** The order of a shutdown. */
-export const stageNames: readonly StageName[] = ['intake', 'cleanup', 'flush']
+export const stageNames: readonly StageName[] = ['intake', 'cleanup', 'children', 'flush', 'sidecars']
+const hookStages: readonly HookStage[] = ['intake', 'cleanup', 'flush']
 
 /** Checks what `configure` was given. Throws PID1_INVALID_OPTION. */
 export function checkOptions(options: unknown): asserts options is Options {
   checkAll('configure', options, {
     gracePeriodMs: milliseconds,
     signals,
-    exit: { expected: 'true or false', holds: (value) => typeof value === 'boolean' },
+    exit: trueOrFalse,
     exitCode: oneOf('zero', 'signal'),
+    reap: trueOrFalse,
+    reapAfterMs: milliseconds,
+    children: oneOf('terminate', 'leave'),
     onReport: aFunction,
     lingerMs: milliseconds,
     endlessMs: milliseconds,
@@ -80,7 +105,17 @@ export function checkDrainOptions(options: unknown): asserts options is DrainOpt
 
 /** Checks what `onShutdown` was given beside the hook. Throws PID1_INVALID_OPTION. */
 export function checkHookOptions(options: unknown): asserts options is HookOptions {
-  checkAll('onShutdown', options, { stage: oneOf(...stageNames), timeoutMs: milliseconds })
+  checkAll('onShutdown', options, { stage: oneOf(...hookStages), timeoutMs: milliseconds })
+}
+
+/** Checks what `superviseChild` was given beside the child. Throws PID1_INVALID_OPTION. */
+export function checkSuperviseOptions(options: unknown): asserts options is SuperviseOptions {
+  checkAll('superviseChild', options, {
+    signal: { expected: 'the name of a signal, such as "SIGTERM"', holds: isSignal },
+    timeoutMs: milliseconds,
+    sidecar: trueOrFalse,
+    endsService: trueOrFalse,
+  })
 }
 
 /** Checks what `shutdown` was given, where that is no word and no error. Throws PID1_INVALID_OPTION. */
@@ -127,6 +162,8 @@ const milliseconds: Check = {
   holds: (value) => typeof value === 'number' && value >= 0 && value <= longestTimerMs,
 }
 
+const trueOrFalse: Check = { expected: 'true or false', holds: (value) => typeof value === 'boolean' }
+
 const aFunction: Check = { expected: 'a function', holds: (value) => typeof value === 'function' }
 
 // SIGKILL and SIGSTOP cannot be caught; no JavaScript is safe after the next four; the rest mean something else to Node.
@@ -134,9 +171,11 @@ const uncatchable = ['KILL', 'STOP', 'SEGV', 'BUS', 'FPE', 'ILL', 'CHLD', 'PROF'
 
 const signals: Check = {
   expected: `a list of signals that can be listened to, such as ["SIGUSR2"] (not ${uncatchable.join(', ')})`,
-  holds: (value) =>
-    Array.isArray(value) &&
-    value.every((name) => typeof name === 'string' && name in constants.signals && !uncatchable.includes(name)),
+  holds: (value) => Array.isArray(value) && value.every((name) => isSignal(name) && !uncatchable.includes(name)),
+}
+
+function isSignal(value: unknown): value is NodeJS.Signals {
+  return typeof value === 'string' && value in constants.signals
 }
 
 function oneOf(...values: string[]): Check {

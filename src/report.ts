@@ -13,6 +13,7 @@ export interface ShutdownReport {
   readonly deadline: number
   readonly stages: readonly StageReport[]
   readonly connections: ConnectionsReport
+  readonly children: ChildrenReport
   /** Uncaught errors, and the error that was given to `shutdown`. */
   readonly errors: readonly unknown[]
   readonly exitCode: number
@@ -31,6 +32,14 @@ export interface HookReport {
   readonly outcome: 'done' | 'failed' | 'cut' | 'running'
   readonly durationMs: number
   readonly error?: unknown
+}
+
+/** What became of the descendants that were still there. */
+export interface ChildrenReport {
+  /** Ended when they were asked to. */
+  readonly terminated: number
+  /** Had to be killed. */
+  readonly killed: number
 }
 
 /** What became of the connections of the drained servers. */

@@ -1,10 +1,13 @@
+import { endDescendants, listenForEndOfService } from './children.ts'
 import { endOfStage, startClock, toEpoch, withResolvers } from './deadline.ts'
-import { gracePeriod, isDebugged, isInteractive, isWorker } from './environment.ts'
+import { clockOptions, gracePeriod, isInteractive, isPid1, isWorker } from './environment.ts'
 import { decideExitCode, exitCodeOfApp, leave, listenForExit, outcomes } from './exit.ts'
-import { hasHooks, isInsideHook, runInTurn, runTogether } from './hooks.ts'
+import { hasWork, isInsideHook, runInTurn, runTogether } from './hooks.ts'
 import { complainOf, note, printError, swallowOutputErrors } from './log.ts'
+import { warnOfAbsence } from './native.ts'
 import { checkOptions, checkReason, isDisabled, type Options, type StageName } from './options.ts'
 import type { ShutdownReport } from './report.ts'
+import { drainWorkersOf, watchCluster } from './servers/cluster.ts'
 import { listenForConfiguredSignals, listenForSignals } from './signals.ts'
 import {
   atFirstRegistration,
@@ -15,7 +18,9 @@ import {
   type RunningStage,
   state,
 } from './state.ts'
+import { keepReaping } from './reaper.ts'
 import { listenForUncaught } from './uncaught.ts'
+import { prepareWatchdog, startWatchdog, stopWatchdog, tellStep } from './watchdog.ts'
 
 /** The order of a shutdown. */
 const stages: readonly {
@@ -24,7 +29,9 @@ const stages: readonly {
 }[] = [
   { name: 'intake', run: runTogether }, // servers drain, and hooks that stop other sources of work
   { name: 'cleanup', run: runInTurn },
+  { name: 'children', run: endProcesses },
   { name: 'flush', run: runInTurn }, // logs and telemetry of all the above
+  { name: 'sidecars', run: endProcesses }, // which flush may have needed
 ]
 
 /** Why `shutdown` is called: a word, an error (the exit code is then 1), or both a word and a code. */
@@ -53,9 +60,12 @@ export function configure(options: Options): void {
   state.options = { ...state.options, ...options }
   noteRegistration()
   listenForConfiguredSignals()
+  prepareWatchdog()
+  keepReaping()
 }
 
 atFirstRegistration(() => {
+  if (isPid1()) warnOfAbsence()
   gracePeriod() // throws early, where PID1_GRACE_PERIOD cannot be understood
   listenForSignals({
     first: ({ signal, arrivedAt }) => {
@@ -69,6 +79,10 @@ atFirstRegistration(() => {
   })
   listenForUncaught({ error: onUncaughtError, emptyLoop: () => begin(now('empty event loop')) })
   listenForExit()
+  watchCluster()
+  listenForEndOfService((reason, exitCode) => void shutdown({ reason, exitCode }))
+  prepareWatchdog()
+  keepReaping()
 })
 
 /** Begins synchronously: `isShuttingDown()` is true and the signal is aborted when this returns. */
@@ -78,6 +92,8 @@ function begin(cause: Cause): Running {
   note('shutdown', 'begins: %s', cause.reason)
   state.abort.abort(cause.error ?? cause.reason)
   swallowOutputErrors()
+  startWatchdog(running.clock)
+  drainWorkersOf(running)
   void conduct(running)
   return running
 }
@@ -86,11 +102,17 @@ async function conduct(running: Running): Promise<void> {
   for (const { name, run } of stages) {
     const stage = newStage(name)
     running.stages.push(stage)
-    note('shutdown', '%s: %d ms', name, Math.round(endOfStage(running.clock, name, hasHooks) - stage.startedAt))
+    tellStep(stage)
+    note('shutdown', '%s: %d ms', name, Math.round(endOfStage(running.clock, name, hasWork) - stage.startedAt))
     await run(stage, running)
     stage.endedAt = performance.now()
   }
   end(running)
+}
+
+async function endProcesses(stage: RunningStage, running: Running): Promise<void> {
+  await endDescendants(stage.name, running, endOfStage(running.clock, stage.name, hasWork))
+  await runTogether(stage, running) // hooks that were registered too late for any stage of theirs
 }
 
 function end(running: Running): void {
@@ -99,14 +121,16 @@ function end(running: Running): void {
   running.over = true
   tellReport(report)
   if (staysAlive) {
+    stopWatchdog()
     if (running.failed) process.exitCode ??= 1
     reset()
     running.finished.resolve(report)
   } else if (running.cause.trigger !== 'empty event loop' || outcomes(running).includes('cut')) {
     leave(report.exitCode)
-  } else if (report.exitCode !== 0) {
+  } else {
+    stopWatchdog()
     // Node leaves by itself, with its own code: a failing test file, or an unsettled await, stays a failure.
-    process.exitCode ??= report.exitCode
+    if (report.exitCode !== 0) process.exitCode ??= report.exitCode
   }
 }
 
@@ -119,10 +143,10 @@ function onFurtherSignal(signal: NodeJS.Signals): void {
   running.firstSignal ??= signal
 }
 
-/** From flush on an error changes the code no more: what the service had to do is done. */
+/** From children on an error changes the code no more: `execSync` throws when its child gets our SIGTERM. */
 function onUncaughtError(error: unknown): void {
   const running = state.running ?? begin({ ...now('uncaught error'), error })
-  running.failed ||= running.stages.at(-1)?.name !== 'flush'
+  running.failed ||= running.stages.every(({ name }) => name !== 'children')
   if (running.cause.error !== error) running.errors.push(error)
 }
 
@@ -139,13 +163,13 @@ function now(trigger: Cause['trigger']): Cause {
 }
 
 function newRunning(cause: Cause): Running {
-  const interactive = isInteractive()
   return {
     cause,
-    clock: startClock(gracePeriod().gracePeriodMs, cause.arrivedAt, interactive && isDebugged()),
-    interactive,
+    clock: startClock(gracePeriod().gracePeriodMs, cause.arrivedAt, clockOptions()),
+    interactive: isInteractive(),
     stages: [],
     connections: { drained: 0, ended: 0, cut: 0 },
+    children: { terminated: 0, killed: 0 },
     errors: cause.error === undefined ? [] : [cause.error],
     finished: withResolvers(),
     failed: cause.error !== undefined,
@@ -175,6 +199,7 @@ function reportOf(running: Running): ShutdownReport {
       hooks: hooks.map((hook) => ({ ...hook })),
     })),
     connections: { ...running.connections },
+    children: { ...running.children },
     errors: [...running.errors],
     exitCode: emptyLoop ? exitCodeOfApp() || decideExitCode(running) : decideExitCode(running),
   }

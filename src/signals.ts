@@ -3,6 +3,7 @@ import { isPid1, isWorker } from './environment.ts'
 import { note } from './log.ts'
 import { isDisabled } from './options.ts'
 import { noteRegistration, state } from './state.ts'
+import { arrivalOfSignal, watchSignal } from './watchdog.ts'
 
 /** A stop signal, and when it arrived (`performance.now()`). */
 export interface Arrival {
@@ -33,6 +34,7 @@ export function noteEarlySignals(): void {
 export function listenForSignals(told: SignalListener): void {
   if (isWorker()) return note('signals', 'no signals in a worker thread: call shutdown() by hand')
   listener = told
+  process.on('removeListener', putBack)
   for (const signal of stopSignals) listen(signal)
   if (isPid1()) for (const signal of fatalSignals) listen(signal)
   listenForConfiguredSignals()
@@ -47,44 +49,68 @@ export function listenForConfiguredSignals(): void {
   for (const signal of state.options.signals ?? []) listen(signal)
 }
 
+/** Tells of children that have ended. Several that end at once may be told of as one. */
+export function listenForChildren(told: () => void): void {
+  listenWith('SIGCHLD', told)
+}
+
 const stopSignals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGPWR']
 
 /** They end an ordinary process; for PID 1 the kernel does not act on them. */
 const fatalSignals: readonly NodeJS.Signals[] = ['SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT', 'SIGXCPU']
 
-const listenedTo = new Set<NodeJS.Signals>()
+/** They are ours whatever the app listens to, and so are those that were configured. */
+const alwaysOurs: ReadonlySet<NodeJS.Signals> = new Set(['SIGTERM', 'SIGINT'])
+
+const listenedTo = new Map<NodeJS.Signals, (signal: NodeJS.Signals) => void>()
 let listener: SignalListener | undefined
 let early: Arrival | undefined
 let lastSignalAt = -Infinity
 
 /** In front of the app's own: a shutdown must be under way when the app's handler calls `process.exit`. */
 function listen(signal: NodeJS.Signals): void {
-  if (listenedTo.has(signal)) return
-  listenedTo.add(signal)
+  listenWith(signal, handle)
+  if (isOurs(signal)) watchSignal(signal)
+}
+
+function listenWith(signal: NodeJS.Signals, heard: (signal: NodeJS.Signals) => void): void {
+  if (process.listeners(signal).includes(heard)) return
+  listenedTo.set(signal, heard)
   try {
-    process.prependListener(signal, handle)
+    process.prependListener(signal, heard)
   } catch (error) {
     note('signals', 'cannot listen to %s here: %o', signal, error) // Windows knows only a few
   }
+}
+
+/** `process.removeAllListeners('SIGTERM')` would leave PID 1 deaf, and take away what the watchdog is chained to. */
+function putBack(signal: string | symbol, removed: unknown): void {
+  if (typeof signal !== 'string' || removed === undefined) return
+  const name = signal as NodeJS.Signals
+  if (listenedTo.get(name) !== removed) return
+  if (removed === handle) listen(name)
+  else listenWith(name, removed as () => void)
+}
+
+function isOurs(signal: NodeJS.Signals): boolean {
+  return alwaysOurs.has(signal) || (state.options.signals?.includes(signal) ?? false)
 }
 
 function handle(signal: NodeJS.Signals): void {
   const now = performance.now()
   // npm, tsx, nodemon and the like pass on one Ctrl-C as up to three signals.
   const isRepetition = now - lastSignalAt < 100
-  const isConfigured = state.options.signals?.includes(signal) ?? false
-  if (!isConfigured && belongsToApp(signal)) return
-  if (!isConfigured && fatalSignals.includes(signal)) return endAtOnce(signal)
+  if (!isOurs(signal) && belongsToApp(signal)) return
+  if (!isOurs(signal) && fatalSignals.includes(signal)) return endAtOnce(signal)
   lastSignalAt = now
   note('signals', '%s arrived', signal)
-  if (listener === undefined) noteEarly({ signal, arrivedAt: now })
-  else if (state.running === undefined) listener.first({ signal, arrivedAt: now })
+  if (listener === undefined) noteEarly({ signal, arrivedAt: arrivalOfSignal() })
+  else if (state.running === undefined) listener.first({ signal, arrivedAt: arrivalOfSignal() })
   else if (!isRepetition) listener.further(signal)
 }
 
-/** A signal that the app listens to itself stays the app's, but for the two that stop containers and terminals. */
+/** A signal that the app listens to itself stays the app's. */
 function belongsToApp(signal: NodeJS.Signals): boolean {
-  if (signal === 'SIGTERM' || signal === 'SIGINT') return false
   return process.listenerCount(signal) - 1 - listenersOfSignalExit() > 0
 }
 

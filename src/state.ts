@@ -1,5 +1,6 @@
+import type { ChildProcess } from 'node:child_process'
 import type { Clock, Resolvable } from './deadline.ts'
-import type { HookOptions, Options, StageName } from './options.ts'
+import type { HookOptions, Options, StageName, SuperviseOptions } from './options.ts'
 import type { HookReport, ShutdownReport } from './report.ts'
 
 /** Undoes a registration. Harmless to call twice; also works with `using`. */
@@ -22,7 +23,7 @@ export interface HookContext {
 export type Hook = (context: HookContext) => unknown
 
 /** A hook that waits for its stage. */
-export interface RegisteredHook extends HookOptions {
+export interface RegisteredHook extends Omit<HookOptions, 'stage'> {
   readonly name: string
   readonly hook: Hook
   readonly stage: StageName
@@ -48,6 +49,7 @@ export interface Running {
   readonly interactive: boolean
   readonly stages: RunningStage[]
   readonly connections: { drained: number; ended: number; cut: number }
+  readonly children: { terminated: number; killed: number }
   readonly errors: unknown[]
   /** Resolves with the report where the process stays alive, else never. */
   readonly finished: Resolvable<ShutdownReport>
@@ -68,10 +70,14 @@ export interface RunningStage {
   wake: () => void
 }
 
+/** The parts of a ChildProcess that are needed here. `pid` is undefined where it could not be started. */
+export type SupervisedChild = Pick<ChildProcess, 'pid' | 'once' | 'off'>
+
 interface State {
   options: Options
   /** In the order of registration; a hook leaves when it starts, so nothing runs twice. */
   readonly hooks: Set<RegisteredHook>
+  readonly supervised: Map<SupervisedChild, SuperviseOptions>
   running: Running | undefined
   abort: AbortController
 }
@@ -80,6 +86,7 @@ interface State {
 export const state: State = {
   options: {},
   hooks: new Set(),
+  supervised: new Map(),
   running: undefined,
   abort: new AbortController(),
 }
@@ -88,6 +95,7 @@ export const state: State = {
 export function reset(): void {
   state.options = { exit: false }
   state.hooks.clear()
+  state.supervised.clear()
   state.running = undefined
   state.abort = new AbortController()
 }

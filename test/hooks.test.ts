@@ -246,7 +246,9 @@ asChildAndPid1(
     assert.deepEqual(names, [
       ['intake', ['first', 'intake in intake']],
       ['cleanup', ['cleanup in intake']],
+      ['children', []],
       ['flush', ['cleanup in flush', 'flush in flush', 'flush in intake', 'intake in flush', 'last']],
+      ['sidecars', []],
     ])
     assert.equal(ended.stdout.match(/ runs$/gm)?.length, 6)
   },
@@ -326,9 +328,12 @@ asChildAndPid1('the report tells what happened', async (t, pid1) => {
           },
         ],
       },
+      { name: 'children', durationMs: 'a time', hooks: [] },
       { name: 'flush', durationMs: 'a time', hooks: [{ name: 'logs', outcome: 'done', durationMs: 'a time' }] },
+      { name: 'sidecars', durationMs: 'a time', hooks: [] },
     ],
     connections: { drained: 0, ended: 0, cut: 0 },
+    children: { terminated: 0, killed: 0 },
     errors: [],
     exitCode: 124,
   })

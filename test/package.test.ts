@@ -38,6 +38,7 @@ test('the package exports its public names and no other', () => {
     'onShutdown',
     'shutdown',
     'shutdownSignal',
+    'superviseChild',
   ])
 })
 
@@ -45,7 +46,9 @@ test('the tarball holds the build and its papers, and nothing else', () => {
   const sources = readdirSync(join(projectFolder, 'src'), { recursive: true, encoding: 'utf8' })
   const types = sources.filter((file) => file.endsWith('.ts')).map((file) => file.replace(/\.ts$/, '.d.ts'))
   const modules = ['index.js', 'fastify.js'].flatMap((file) => [file, `${file}.map`])
-  const built = [...modules, ...types].map((file) => `dist/${file}`)
+  // Both where the cross compiler is there too, as in CI.
+  const native = readdirSync(join(projectFolder, 'dist', 'native')).map((file) => `native/${file}`)
+  const built = [...modules, ...types, ...native].map((file) => `dist/${file}`)
   const expected = [...built, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
   assert.deepEqual(packed.toSorted(), expected.map((file) => `package/${file}`).toSorted())
 })

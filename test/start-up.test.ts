@@ -74,7 +74,7 @@ asChildAndPid1('importing adds no listener, but as PID 1 for SIGTERM and SIGINT'
   const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGPWR']
   const fatalSignals = ['SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT', 'SIGXCPU']
   const signals = Object.keys(registered ?? {}).filter((event) => event.startsWith('SIG'))
-  assert.deepEqual(signals.toSorted(), [...stopSignals, ...(pid1 ? fatalSignals : [])].toSorted())
+  assert.deepEqual(signals.toSorted(), [...stopSignals, ...(pid1 ? [...fatalSignals, 'SIGCHLD'] : [])].toSorted())
   assert.equal('uncaughtException' in (registered ?? {}), true)
   assert.equal('unhandledRejection' in (registered ?? {}), false)
 })

@@ -1,0 +1,92 @@
+/** What `/proc` tells of a process. Everything here is empty where `/proc` is hidden, not permitted, or another namespace's. */
+export interface Process {
+  readonly pid: number
+  readonly parent: number
+  /** One letter: R, S, D, T (stopped), Z (zombie) … */
+  readonly state: string
+  /** Clock ticks since the machine started. With it a pid that was given out again is told from its predecessor. */
+  readonly startTime: number
+}
+
+export function readProcess(pid: number): Process | undefined {
+  return readStat(pid, String(pid))
+}
+
+/** Not those of whom `/proc` says nothing. */
+export function listProcesses(): Process[] {
+  return numbersIn('').flatMap((pid) => readProcess(pid) ?? [])
+}
+
+/** All that descend from this process, its children first. */
+export function listDescendants(): Process[] {
+  const childrenOf = new Map<number, Process[]>()
+  for (const found of listProcesses()) childrenOf.set(found.parent, [...(childrenOf.get(found.parent) ?? []), found])
+  const descendants = [...(childrenOf.get(process.pid) ?? [])]
+  for (const { pid } of descendants) descendants.push(...(childrenOf.get(pid) ?? []))
+  return descendants
+}
+
+/**
+ * The children of the main thread, to which the kernel gives orphans. Those of a worker are the worker's, until it ends. Where
+ * the kernel was built without that list (CONFIG_PROC_CHILDREN), the children of all threads.
+ */
+export function listChildren(): number[] {
+  const list = read(`${process.pid}/task/${process.pid}/children`)
+  if (list !== undefined) return list.split(' ').filter(Boolean).map(Number)
+  return listProcesses().flatMap(({ pid, parent }) => (parent === process.pid ? pid : []))
+}
+
+/** The file descriptors of this process. */
+export function listOpenFiles(): number[] {
+  return numbersIn(`${process.pid}/fd`)
+}
+
+/** When Node began, in the ticks of `startTime`: its first thread did, for the process may have been a shell before. */
+export function startOfNode(): number {
+  const threads = numbersIn(`${process.pid}/task`).filter((thread) => thread !== process.pid)
+  return Math.min(...threads.flatMap((thread) => readStat(thread, `${process.pid}/task/${thread}`)?.startTime ?? []))
+}
+
+function readStat(pid: number, folder: string): Process | undefined {
+  // The name, in brackets, may hold anything, brackets and spaces included.
+  const fields = read(`${folder}/stat`)
+    ?.replace(/^.*\) /s, '')
+    .split(' ')
+  if (fields === undefined) return undefined
+  const [state = '', parent] = fields
+  return { pid, parent: Number(parent), state, startTime: Number(fields[19]) }
+}
+
+function numbersIn(folder: string): number[] {
+  if (!isOurs()) return []
+  try {
+    return process.getBuiltinModule('node:fs').readdirSync(`/proc/${folder}`).map(Number).filter(Boolean)
+  } catch {
+    return [] // hidden, or not permitted
+  }
+}
+
+function read(file: string): string | undefined {
+  if (!isOurs()) return undefined
+  try {
+    return process.getBuiltinModule('node:fs').readFileSync(`/proc/${file}`, 'utf8')
+  } catch {
+    return undefined // the process is gone; hidden, or not permitted
+  }
+}
+
+/** In a PID namespace without a `/proc` of its own every pid there is another process's. */
+function isOurs(): boolean {
+  ours ??= linkToSelf() === String(process.pid)
+  return ours
+}
+
+let ours: boolean | undefined
+
+function linkToSelf(): string | undefined {
+  try {
+    return process.getBuiltinModule('node:fs').readlinkSync('/proc/self')
+  } catch {
+    return undefined
+  }
+}
