@@ -1,13 +1,24 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { measureBlocked } from './lib/blocked.js'
+import { measureCost } from './lib/cost.js'
 import { measureHook } from './lib/hook.js'
 import { measureIdle } from './lib/idle.js'
 import { measureImport } from './lib/imports.js'
 import { measureLost } from './lib/lost.js'
+import { measureOrphans } from './lib/orphans.js'
 import { whyNoPid1 } from './lib/processes.js'
 
-const sections = { lost: measureLost, idle: measureIdle, hook: measureHook, import: measureImport }
+const sections = {
+  lost: measureLost,
+  idle: measureIdle,
+  hook: measureHook,
+  blocked: measureBlocked,
+  orphans: measureOrphans,
+  import: measureImport,
+  cost: measureCost,
+}
 const usage = `npm run bench -- [--quick] [--only ${Object.keys(sections).join('|')}] [--runs N]`
 
 const { values } = parseArgs({

@@ -25,6 +25,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
+
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 static double or_errno(long result) { return (double)(result == -1 ? -errno : result); }
@@ -47,7 +51,7 @@ static double become_subreaper(double unused, double unused_too) {
 
 /* ---- the clock of a shutdown ---- */
 
-enum { MS = 1000000, TIMED_OUT = 124, NO_CODE = -1 };
+enum { MS = 1000000, LOOP_TURNS_MS = 100, TIMED_OUT = 124, NO_CODE = -1 };
 
 /* Written here and in signal handlers. Milliseconds of CLOCK_MONOTONIC; 0: none. */
 static int64_t arrived_at, last_alive_at, watchdog_ms;
@@ -95,10 +99,15 @@ static void on_timer(int signal_number) {
   if (exit_code != NO_CODE) leave(exit_code);
   char text[512] = {0};
   const char *name = steps[__atomic_load_n(&step, __ATOMIC_ACQUIRE)];
-  int64_t since = last_alive_at > arrived_at ? last_alive_at : arrived_at;
-  size_t at = append(text, 0, sizeof text, "pid1: ended with 124: the event loop was blocked for ");
-  at = append_number(text, at, sizeof text, now() - since);
-  at = append(text, at, sizeof text, " ms, ");
+  int64_t blocked_ms = now() - (last_alive_at > arrived_at ? last_alive_at : arrived_at);
+  size_t at = append(text, 0, sizeof text, "pid1: ended with 124: ");
+  if (blocked_ms < LOOP_TURNS_MS) {
+    at = append(text, at, sizeof text, "the time was up, ");
+  } else {
+    at = append(text, at, sizeof text, "the event loop was blocked for ");
+    at = append_number(text, at, sizeof text, blocked_ms);
+    at = append(text, at, sizeof text, " ms, ");
+  }
   at = append(text, at, sizeof text, *name == '\0' ? "since before the shutdown could begin" : "during ");
   at = append(text, at, sizeof text, name);
   at = append(text, at, sizeof text, "\n");
@@ -212,8 +221,22 @@ static double leave_after(double code, double ms) {
 
 /* ---- listening sockets ---- */
 
-/* Drops segments with SYN and without ACK, which ask for a new connection; all that belongs to one already made comes in. */
-static double filter_new(double fd, double unused) {
+/*
+ * New connections are refused from now on, while those that are half made or wait to be accepted still come in: they belong to
+ * the listener already, and it is the look-up for a new one that does not find it, bound as it is to an interface that does
+ * not exist. Needs no privilege from Linux 5.7 on.
+ */
+static double refuse_new(double fd, double unused) {
+  (void)unused;
+  const int nowhere = INT32_MAX;
+  return or_errno(setsockopt((int)fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof nowhere));
+}
+
+/*
+ * Drops segments with SYN and without ACK: new connections hear nothing, and all that belongs to others comes in, also what
+ * answers a SYN cookie, of which the listener knows nothing. Newer kernels want CAP_NET_ADMIN for it.
+ */
+static double drop_new(double fd, double unused) {
   (void)unused;
   const uint32_t flags_at = 13, syn = 0x02, ack = 0x10, drop = 0, keep = UINT32_MAX;
   struct sock_filter code[] = {
@@ -227,55 +250,65 @@ static double filter_new(double fd, double unused) {
   return or_errno(setsockopt((int)fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
 }
 
-static double unfilter(double fd, double unused) {
-  (void)unused;
-  int ignored = 0;
-  return or_errno(setsockopt((int)fd, SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof ignored));
-}
-
 /* As long as the kernel allows: what was dropped because the queue was full comes in with its next retransmission. */
 static double enlarge_queue(double fd, double unused) {
   (void)unused;
   return or_errno(listen((int)fd, INT32_MAX));
 }
 
-/* The port of a listening TCP socket; -EINVAL for anything else. */
-static double listening_port(double fd, double unused) {
-  (void)unused;
-  int listening = 0;
-  union {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-  } address = {.v6 = {0}};
-  socklen_t size = sizeof listening;
-  if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == -1) return -errno;
-  size = sizeof address;
-  if (getsockname((int)fd, &address.any, &size) == -1) return -errno;
-  if (!listening) return -EINVAL;
-  if (address.any.sa_family == AF_INET) return ntohs(address.v4.sin_port);
-  return address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) : -EINVAL;
+static long ask_listener(int fd, struct tcp_info *info) {
+  socklen_t size = sizeof *info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &size) == -1) return -errno;
+  return info->tcpi_state == TCP_LISTEN ? 0 : -EINVAL;
 }
 
 /* How many connections wait to be accepted: for a listening socket the kernel gives that as tcpi_unacked. */
 static double queue_length(double fd, double unused) {
   (void)unused;
   struct tcp_info info = {.tcpi_unacked = 0};
-  socklen_t size = sizeof info;
-  if (getsockopt((int)fd, IPPROTO_TCP, TCP_INFO, &info, &size) == -1) return -errno;
-  return info.tcpi_state == TCP_LISTEN ? (double)info.tcpi_unacked : -EINVAL;
+  long failed = ask_listener((int)fd, &info);
+  return failed != 0 ? (double)failed : info.tcpi_unacked;
 }
 
-static long count_handshakes(int netlink, int family, uint16_t port) {
+/* And how many may wait, which it gives as tcpi_sacked. As many again may be half made. */
+static double queue_limit(double fd, double unused) {
+  (void)unused;
+  struct tcp_info info = {.tcpi_sacked = 0};
+  long failed = ask_listener((int)fd, &info);
+  return failed != 0 ? (double)failed : info.tcpi_sacked;
+}
+
+typedef union {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+} address;
+
+static long address_of(int fd, address *found) {
+  socklen_t size = sizeof *found;
+  if (getsockname(fd, &found->any, &size) == -1) return -errno;
+  return found->any.sa_family == AF_INET || found->any.sa_family == AF_INET6 ? 0 : -EAFNOSUPPORT;
+}
+
+/* 1 for a TCP socket that listens. */
+static double is_listening(double fd, double unused) {
+  (void)unused;
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == -1) return -errno;
+  return listening && address_of((int)fd, &(address){.v6 = {0}}) == 0;
+}
+
+static long count_handshakes(int netlink, const address *local) {
   struct {
     struct nlmsghdr header;
     struct inet_diag_req_v2 request;
   } query = {
       .header = {.nlmsg_len = sizeof query, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-      .request = {.sdiag_family = (uint8_t)family,
+      .request = {.sdiag_family = (uint8_t)local->any.sa_family,
                   .sdiag_protocol = IPPROTO_TCP,
                   .idiag_states = 1 << TCP_SYN_RECV,
-                  .id = {.idiag_sport = port}},
+                  .id = {.idiag_sport = local->v4.sin_port}}, /* where the other family has it too */
   };
   while (send(netlink, &query, sizeof query, 0) == -1)
     if (errno != EINTR) return -errno;
@@ -289,20 +322,25 @@ static long count_handshakes(int netlink, int family, uint16_t port) {
     for (struct nlmsghdr *message = (void *)answer; NLMSG_OK(message, length); message = NLMSG_NEXT(message, length)) {
       if (message->nlmsg_type == NLMSG_DONE) return count;
       if (message->nlmsg_type == NLMSG_ERROR) return ((struct nlmsgerr *)NLMSG_DATA(message))->error;
-      if (((struct inet_diag_msg *)NLMSG_DATA(message))->id.idiag_sport == port) count++;
+      if (((struct inet_diag_msg *)NLMSG_DATA(message))->id.idiag_sport == local->v4.sin_port) count++;
     }
   }
 }
 
-/* How many connections to a port are half made: the client has been answered, and its own last word is on the way. */
-static double handshakes(double port, double unused) {
+/*
+ * How many connections to a listening socket are half made: the client has been answered, and its own last word is on the way.
+ * They are of the listener's family, whatever the client's is.
+ */
+static double handshakes(double fd, double unused) {
   (void)unused;
+  address local = {.v6 = {0}};
+  long failed = address_of((int)fd, &local);
+  if (failed != 0) return (double)failed;
   int netlink = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   if (netlink == -1) return -errno;
-  long v4 = count_handshakes(netlink, AF_INET, htons((uint16_t)port));
-  long v6 = v4 < 0 ? 0 : count_handshakes(netlink, AF_INET6, htons((uint16_t)port));
+  long count = count_handshakes(netlink, &local);
   close(netlink); /* nothing is lost with it, and EINTR closes too */
-  return (double)(v4 < 0 ? v4 : v6 < 0 ? v6 : v4 + v6);
+  return (double)count;
 }
 
 /* ---- Node-API ---- */
@@ -322,10 +360,11 @@ static const operation operations[] = {
     {"ageOfArrival", age_of_arrival},
     {"isFromTerminal", is_from_terminal},
     {"leaveAfter", leave_after},
-    {"filterNew", filter_new},
-    {"unfilter", unfilter},
+    {"refuseNew", refuse_new},
+    {"dropNew", drop_new},
+    {"queueLimit", queue_limit},
     {"enlargeQueue", enlarge_queue},
-    {"listeningPort", listening_port},
+    {"isListening", is_listening},
     {"queueLength", queue_length},
     {"handshakes", handshakes},
 };

@@ -14,13 +14,14 @@ export interface Clock {
 export interface ClockOptions {
   /** A debugger is attached, so time does not count. */
   readonly endless: boolean
-  /** Another process waits for this one, and must have left in time itself. */
+  /** Another process had to pass the signal on, waits for this one, and must leave in time itself. */
   readonly awaited: boolean
 }
 
 /** Starts the clock at the signal's arrival. */
 export function startClock(gracePeriodMs: number, startedAt: number, { endless, awaited }: ClockOptions): Clock {
-  const keptMs = marginMs(gracePeriodMs) * (awaited ? 2 : 1)
+  const ownMs = marginMs(gracePeriodMs)
+  const keptMs = awaited ? Math.min(3 * ownMs, 0.75 * gracePeriodMs) : ownMs
   const deadline = endless ? Infinity : startedAt + gracePeriodMs - keptMs
   return { gracePeriodMs, startedAt, deadline, watchdogAt: deadline + Math.max(keptMs / 2, leastWatchdogMs) }
 }

@@ -48,20 +48,22 @@ export function exitCodeOfApp(): number {
 
 /** Ends the process. Not by raising the signal again: the kernel ignores that for PID 1. */
 export function leave(code: number): never {
+  leaving = true
   if (state.running !== undefined) state.running.over = true
   note('exit', 'leaving with %d', code)
   process.once('exit', closeDeadTerminals)
   process.exit(code)
 }
 
+let leaving = false
+
 /** The end of a process that shuts down: nothing may hold it up, and what it has cost is said. */
 export function listenForExit(): void {
   if (isWorker()) return
   process.on('exit', (code) => {
     const { running } = state
-    if (running === undefined) return
-    if (!running.over) complainOfMissed(running, code)
-    leaveInTime(running, code)
+    if (running?.over === false) complainOfMissed(running, code)
+    if (leaving || running !== undefined) leaveInTime(running, code)
   })
 }
 
@@ -78,22 +80,33 @@ function complainOfMissed(running: Running, code: number): void {
  * `process.reallyExit`, which it calls when the last listener has returned; where that is missing, or the loop ran empty, the
  * clock starts now. The watchdog ends what hangs in a listener.
  */
-function leaveInTime({ clock, cause }: Running, code: number): void {
+function leaveInTime(running: Running | undefined, code: number): void {
   const part = native()
   if (part === undefined) return
   const { reallyExit } = process as { reallyExit?: (code?: number) => never }
-  if (cause.trigger === 'empty event loop' || reallyExit === undefined) {
-    part.leaveAfter(code, clock.deadline - performance.now())
+  if (reallyExit === undefined || running?.cause.trigger === 'empty event loop') {
+    part.leaveAfter(code, msToLeave(running))
     return
   }
   Object.assign(process, {
     reallyExit: (finalCode = code) => {
-      const untilDeadline = clock.deadline - performance.now()
-      const untilWatchdog = clock.watchdogAt - performance.now()
-      part.leaveAfter(finalCode, writesProfile() ? untilWatchdog : Math.min(250, Math.max(untilDeadline, 20)))
+      part.leaveAfter(finalCode, msToLeave(running))
       return reallyExit.call(process, finalCode)
     },
   })
+}
+
+const leaveMs = 250
+// At the deadline a process that nothing holds still leaves by itself.
+const leastLeaveMs = 20
+
+function msToLeave(running: Running | undefined): number {
+  if (running === undefined) return leaveMs
+  const { deadline, watchdogAt } = running.clock
+  // A debugger is attached: a second is no deadline, but enough.
+  if (deadline === Infinity) return 1000
+  if (writesProfile() || running.cause.trigger === 'empty event loop') return watchdogAt - performance.now()
+  return Math.min(leaveMs, Math.max(deadline - performance.now(), leastLeaveMs))
 }
 
 /** Coverage and profiles are written after the last listener, and take their time. */

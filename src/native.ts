@@ -1,4 +1,4 @@
-import { isMainThread } from 'node:worker_threads'
+import { isWorker } from './environment.ts'
 import { complain, note } from './log.ts'
 
 /**
@@ -16,12 +16,13 @@ export interface Native {
   isFromTerminal(): number
   leaveAfter(code: number, ms: number): number
   tellStep(step: string): void
-  filterNew(fd: number): number
-  unfilter(fd: number): number
+  refuseNew(fd: number): number
+  dropNew(fd: number): number
   enlargeQueue(fd: number): number
-  listeningPort(fd: number): number
+  isListening(fd: number): number
   queueLength(fd: number): number
-  handshakes(port: number): number
+  queueLimit(fd: number): number
+  handshakes(fd: number): number
 }
 
 /** The native part, or undefined where there is none for this machine, or where it may not be loaded. */
@@ -47,7 +48,7 @@ let loaded: Native | 'absent' | undefined
 function load(): Native | 'absent' {
   const name = `${process.platform}-${process.arch}`
   try {
-    if (!isMainThread) throw new Error('signals and children are those of the main thread')
+    if (isWorker()) throw new Error('signals and children are those of the main thread')
     if (process.platform !== 'linux') throw new Error('it is for Linux')
     const { fileURLToPath } = process.getBuiltinModule('node:url')
     const module = { exports: {} }

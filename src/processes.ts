@@ -41,10 +41,22 @@ export function listOpenFiles(): number[] {
   return numbersIn(`${process.pid}/fd`)
 }
 
-/** When Node began, in the ticks of `startTime`: its first thread did, for the process may have been a shell before. */
+/** Is a socket of this process open in a descendant too? One that was handed over by `child.send(message, server)` is. */
+export function isOpenElsewhere(fd: number): boolean {
+  if (listChildren().length === 0) return false
+  const socket = readLink(`${process.pid}/fd/${fd}`)
+  const isOpenIn = ({ pid }: Process) => numbersIn(`${pid}/fd`).some((its) => readLink(`${pid}/fd/${its}`) === socket)
+  return socket !== undefined && listDescendants().some(isOpenIn)
+}
+
+/**
+ * When Node began, in the ticks of `startTime`: when its first thread did, for the process may have been a shell before. 0 where
+ * that cannot be seen.
+ */
 export function startOfNode(): number {
   const threads = numbersIn(`${process.pid}/task`).filter((thread) => thread !== process.pid)
-  return Math.min(...threads.flatMap((thread) => readStat(thread, `${process.pid}/task/${thread}`)?.startTime ?? []))
+  const starts = threads.flatMap((thread) => readStat(thread, `${process.pid}/task/${thread}`)?.startTime ?? [])
+  return starts.length === 0 ? 0 : Math.min(...starts)
 }
 
 function readStat(pid: number, folder: string): Process | undefined {
@@ -77,16 +89,16 @@ function read(file: string): string | undefined {
 
 /** In a PID namespace without a `/proc` of its own every pid there is another process's. */
 function isOurs(): boolean {
-  ours ??= linkToSelf() === String(process.pid)
+  ours ??= readLink('self') === String(process.pid)
   return ours
 }
 
 let ours: boolean | undefined
 
-function linkToSelf(): string | undefined {
+function readLink(file: string): string | undefined {
   try {
-    return process.getBuiltinModule('node:fs').readlinkSync('/proc/self')
+    return process.getBuiltinModule('node:fs').readlinkSync(`/proc/${file}`)
   } catch {
-    return undefined
+    return undefined // another user's, or as above
   }
 }

@@ -88,13 +88,14 @@ function look(): void {
 }
 
 function lookAt(pid: number, now: number): void {
-  const found = readProcess(pid)
   const seen = sightings.get(pid)
+  if (seen !== undefined && now - seen.since < reapAfterMs()) return
+  const found = readProcess(pid)
   if (found?.state !== 'Z' || found.parent !== process.pid) {
     sightings.delete(pid)
   } else if (seen?.startTime !== found.startTime) {
     sightings.set(pid, { startTime: found.startTime, since: now })
-  } else if (now - seen.since >= reapAfterMs()) {
+  } else {
     sightings.delete(pid)
     reap(pid)
   }

@@ -103,7 +103,7 @@ async function conduct(running: Running): Promise<void> {
     const stage = newStage(name)
     running.stages.push(stage)
     tellStep(stage)
-    note('shutdown', '%s: %d ms', name, Math.round(endOfStage(running.clock, name, hasWork) - stage.startedAt))
+    note('shutdown', '%s begins', name)
     await run(stage, running)
     stage.endedAt = performance.now()
   }

@@ -20,7 +20,14 @@ export function listen(server) {
 }
 
 function answer(request, response) {
+  if (request.url === '/block') block()
   request.resume().on('end', () => response.end('answered'))
+}
+
+/** For good. */
+function block() {
+  console.log('blocked')
+  for (;;);
 }
 
 function certificate() {

@@ -17,14 +17,14 @@ export function whyNoPid1() {
  * Starts a server file and waits until it printed `listening PORT`.
  * `stop` sends SIGTERM, and SIGKILL when `killAfterMs` have passed, as a container engine does.
  */
-export async function startServer(file, { pid1, env = {}, args = [] }) {
-  const command = [process.execPath, file, ...args]
+export async function startServer(file, { pid1, env = {}, args = [], wrapper = [] }) {
+  const command = [...wrapper, process.execPath, file, ...args]
   const argv = pid1 ? [...unshare, ...command] : command
   const child = spawnOurs(argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })
   const running = follow(child)
   const port = await running.port
   const pid = pid1 ? onlyChildOf(child.pid) : child.pid
-  return { port, pid, stop: (killAfterMs) => stop(child, pid, running, killAfterMs) }
+  return { port, pid, said: running.said, stop: (killAfterMs) => stop(child, pid, running, killAfterMs) }
 }
 
 /** Starts the clients of the tests, and waits until every one is at work. */
@@ -75,16 +75,19 @@ function follow(child) {
   child.stderr.on('data', (data) => (stderr += data))
   const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal, at: performance.now() }))
   const closed = once(child, 'close').then(() => ({ stdout, stderr }))
-  const port = new Promise((resolve, reject) => {
-    child.stdout.on('data', (data) => {
-      stdout += data
-      const found = /^listening (\d+)$/m.exec(stdout)
-      if (found !== null) resolve(Number(found[1]))
+  const said = (pattern) =>
+    new Promise((resolve, reject) => {
+      const look = () => {
+        const found = pattern.exec(stdout)
+        if (found !== null) resolve(found)
+      }
+      const fail = () => reject(new Error(`The server ended without ${pattern}.\n${stdout}${stderr}`))
+      closed.then(fail, fail)
+      child.stdout.on('data', look)
+      look()
     })
-    const fail = () => reject(new Error(`The server ended before it listened.\n${stdout}${stderr}`))
-    closed.then(fail, fail)
-  })
-  return { port, exited, closed }
+  child.stdout.on('data', (data) => (stdout += data))
+  return { port: said(/^listening (\d+)$/m).then(([, port]) => Number(port)), said, exited, closed }
 }
 
 const ours = new Set()

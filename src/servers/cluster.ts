@@ -9,7 +9,7 @@ import { native } from '../native.ts'
 import { listOpenFiles } from '../processes.ts'
 import type { HookContext, Running } from '../state.ts'
 import { drainSettings } from './drain.ts'
-import { filterNew, untilEmpty } from './listener.ts'
+import { refuseNew, untilEmpty } from './listener.ts'
 
 /** From now on the sockets are known that a primary listens on for its workers. */
 export function watchCluster(): void {
@@ -59,6 +59,8 @@ async function drainWorkers(workers: Worker[], running: Running, context: HookCo
 }
 
 const reactionMs = 10
+// Done; done on a terminal after Ctrl-C; done with `exitCode: 'signal'`.
+const goodCodes = new Set([0, 130, 143])
 
 async function stopNewConnections(capMs: number): Promise<void> {
   const part = native()
@@ -66,10 +68,10 @@ async function stopNewConnections(capMs: number): Promise<void> {
   const fds = [...handles].map(({ fd }) => fd).filter((fd) => fd > 0)
   // Sockets that the workers accept from themselves pass no channel: they are among our own.
   if (cluster().schedulingPolicy === cluster().SCHED_NONE) {
-    fds.push(...listOpenFiles().filter((fd) => part.listeningPort(fd) > 0))
+    fds.push(...listOpenFiles().filter((fd) => part.isListening(fd) === 1))
   }
-  const filtered = fds.filter((fd) => filterNew(part, fd))
-  if (filtered.length > 0) await untilEmpty(part, filtered, primaryQuietMs, performance.now() + capMs)
+  const closed = fds.filter((fd) => refuseNew(part, fd))
+  if (closed.length > 0) await untilEmpty(part, closed, primaryQuietMs, capMs)
 }
 
 /** A terminal has told its whole process group of a Ctrl-C, and a second one would force the end. */
@@ -85,6 +87,6 @@ function complainOfEnds(workers: Worker[]): void {
   if (left.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not end in time: worker ${left.join(', ')}`)
   const codes = workers.flatMap(({ process: { exitCode } }) => exitCode ?? [])
   if (codes.includes(124)) throw new Pid1Error('PID1_HOOK_TIMEOUT', 'has a worker that was out of time (exit code 124)')
-  const failed = codes.find((code) => code !== 0)
+  const failed = codes.find((code) => !goodCodes.has(code))
   if (failed !== undefined) throw new Error(`a worker ended with exit code ${failed}`)
 }

@@ -4,7 +4,6 @@ import { checkDrainOptions, type DrainOptions, expectThat, isDisabled } from '..
 import { state, undo, type Unregister } from '../state.ts'
 import { isTracked, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, drainSettings } from './drain.ts'
-import { watchForks } from './listener.ts'
 import {
   endWebSockets,
   httpServerOf,
@@ -47,7 +46,6 @@ function registerHttpServer(server: HttpServer, options: DrainOptions): void {
   }
   registered.set(server, drained)
   noteUpgrades(server)
-  watchForks()
   register(drained)
   // One that begins to listen during a shutdown is drained too; one that closes by itself is forgotten.
   server.on('listening', () => register(drained))

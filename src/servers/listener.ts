@@ -1,10 +1,10 @@
-import { subscribe } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
 import type { Server } from 'node:net'
 import { waitAtMost } from '../deadline.ts'
 import { isClusterWorker } from '../environment.ts'
 import { note } from '../log.ts'
 import { type Native, native } from '../native.ts'
+import { isOpenElsewhere } from '../processes.ts'
 
 /**
  * Stops new connections without losing those that are made: the kernel's queue is emptied before the listener is closed,
@@ -12,72 +12,67 @@ import { type Native, native } from '../native.ts'
  */
 export async function stopListening(server: Server, capMs: number): Promise<void> {
   if (!server.listening) return
-  const until = performance.now() + Math.min(capMs, 3000)
-  if (isClusterWorker()) await quietTime(server, workerQuietMs, until)
-  else await closeTheDoor(server, until)
+  if (isClusterWorker()) await quietTurns(server, 20, 5, Math.min(capMs, workerCapMs))
+  else await closeTheDoor(server, capMs)
   // Not http.Server#close: that closes idle connections in bulk, also those with a request in the kernel's buffer.
   if (server.listening) process.getBuiltinModule('node:net').Server.prototype.close.call(server)
 }
 
-/** From now on it is known whether a listening socket may have been handed to a child. */
-export function watchForks(): void {
-  if (watching) return
-  watching = true
-  subscribe('child_process', (message) => {
-    // It is announced before it has its channel.
-    process.nextTick(() => (forked ||= 'channel' in (message as { process: object }).process))
-  })
-}
-
-/** Stops new connections in the kernel: false where it says no. What is made, or half made, still comes in. */
-export function filterNew(part: Native, fd: number): boolean {
-  const error = part.filterNew(fd) || part.enlargeQueue(fd)
-  if (error !== 0) note('servers', 'no filter on a listening socket: %d', error)
-  return error === 0
-}
-
-/** Waits until all that the kernel let through has come in, for so long, and at the latest until then. */
-export async function untilEmpty(part: Native, fds: readonly number[], quietMs: number, until: number): Promise<void> {
-  let quietSince = performance.now()
-  for (;;) {
-    const empty = fds.every((fd) => isEmpty(part, fd))
-    const now = performance.now()
-    if (!empty) quietSince = now
-    if (now >= until || (empty && now - quietSince >= quietMs)) return
-    // Node accepts one connection per turn of the loop. Asked in every turn for handshakes, the kernel would starve it.
-    await (fds.some((fd) => part.queueLength(fd) > 0) ? turn() : waitAtMost(1, []))
-  }
-}
-
-// Without a filter it may never be empty. Whoever shares the socket goes on accepting what is left.
-const sharedMs = 250
-// The primary still hands over what it had accepted itself.
-const workerQuietMs = 100
-
-let watching = false
-let forked = false
-
-async function closeTheDoor(server: Server, until: number): Promise<void> {
-  const part = native()
-  const fd = fdOf(server)
-  const own = ownsItsSocket(server)
-  if (part !== undefined && fd !== undefined && (!own || filterNew(part, fd))) {
-    await untilEmpty(part, [fd], 0, own ? until : Math.min(until, performance.now() + sharedMs))
-    if (own && forked) part.unfilter(fd) // a child that was handed the socket goes on accepting
-  } else if (own && shrinkQueue(server)) {
-    await quietTurns(server, 3, Math.min(until, performance.now() + 1500))
-  }
+/**
+ * Refuses new connections in the kernel: false where it says no. What is made, or half made, still comes in. It cannot be
+ * undone, so never on a socket that others accept from as well.
+ */
+export function refuseNew(part: Native, fd: number): boolean {
+  // Beyond its limits the kernel remembers nothing of a connection that is half made (SYN cookies): then only a filter lets
+  // its end come in. Otherwise who dials is better refused, which a client hears at once.
+  const [length, limit] = [part.queueLength(fd), part.queueLimit(fd)]
+  const crowded = length > 0 && (length >= limit || part.handshakes(fd) >= limit / 2)
+  const error = (crowded && part.dropNew(fd) === 0) || part.refuseNew(fd) === 0 ? 0 : part.dropNew(fd)
+  if (error !== 0) note('servers', 'the kernel does not stop new connections for us: %d', error)
+  return error === 0 && part.enlargeQueue(fd) === 0
 }
 
 /**
- * First the handshakes, then the queue once more: one that ends between the two looks is in the queue. Where the kernel does
- * not tell of handshakes (a sandbox without netlink), only the queue counts.
+ * Waits until all that the kernel has let through has come in, and nothing more has for `quietMs`. What waits in the queue is
+ * known to be there, and would be lost; a handshake may never end, so for those only a part of the time is waited.
  */
-function isEmpty(part: Native, fd: number): boolean {
-  return part.queueLength(fd) <= 0 && part.handshakes(part.listeningPort(fd)) <= 0 && part.queueLength(fd) <= 0
+export async function untilEmpty(part: Native, fds: readonly number[], quietMs: number, capMs: number): Promise<void> {
+  const beganAt = performance.now()
+  const handshakesUntil = beganAt + Math.min(capMs / 3, 3000)
+  const isQueueFilled = () => fds.some((fd) => part.queueLength(fd) > 0)
+  let quietSince = beganAt
+  for (;;) {
+    const now = performance.now()
+    const filled = isQueueFilled()
+    if (now >= (filled ? beganAt + capMs : handshakesUntil)) return
+    // First the handshakes, then the queue once more: one that ends between the two looks is in the queue. Where the kernel
+    // does not tell of handshakes (a sandbox without netlink), only the queue counts.
+    if (filled || fds.some((fd) => part.handshakes(fd) > 0) || isQueueFilled()) quietSince = now
+    else if (now - quietSince >= quietMs) return
+    // Node accepts one connection per turn of the loop. Asked in every turn for handshakes, the kernel would starve it.
+    await (filled ? turn() : waitAtMost(1, []))
+  }
 }
 
-/** Needs `server._handle.fd`: where it is missing there is no filter. A Unix socket has no handshakes. */
+// Where the kernel does not tell whether anything is left.
+const blindMs = 1500
+// A socket on which new connections still come may never be empty. Whoever shares it goes on accepting what is left.
+const sharedMs = 250
+// The primary still hands over what it had accepted itself; to one that is stopped alone it does so without end.
+const workerCapMs = 3000
+
+async function closeTheDoor(server: Server, capMs: number): Promise<void> {
+  const part = native()
+  const fd = fdOf(server)
+  const shared = !ownsItsSocket(server) || (fd !== undefined && isOpenElsewhere(fd))
+  if (part !== undefined && fd !== undefined && (shared || refuseNew(part, fd))) {
+    await untilEmpty(part, [fd], 0, shared ? Math.min(capMs, sharedMs) : capMs)
+  } else if (!shared && shrinkQueue(server)) {
+    await quietTurns(server, 4, 0, Math.min(capMs, blindMs))
+  }
+}
+
+/** Needs `server._handle.fd`: where it is missing the kernel cannot be asked. A Unix socket has no handshakes. */
 function fdOf(server: Server): number | undefined {
   const { fd = -1 } = (server as { _handle?: { fd?: number } })._handle ?? {}
   return fd >= 0 && typeof server.address() === 'object' ? fd : undefined
@@ -106,22 +101,18 @@ function turn(): Promise<void> {
 }
 
 /**
- * Node accepts one connection per turn of the loop, so a few turns without any mean that none waits. Not longer: behind a
- * full queue of one, connections that their clients believe in stay half made, and are reset by the close (waiting for 3 ms
- * without a connection lost one in half of all stops; three turns, in one of 25).
+ * Waits for so many turns of the loop, each of so many milliseconds, without a connection. In a worker of a cluster they come
+ * from its primary one at a time, each when the one before was taken, so that a busy loop must wait for longer.
+ *
+ * Otherwise Node accepts one per turn, so a few turns without any mean that none waits. Not more: behind a full queue of one,
+ * connections that their clients believe in stay half made, and are reset by the close (waiting for 3 ms without a connection
+ * lost one in half of all stops; a few turns, in one of 25).
  */
-async function quietTurns(server: EventEmitter, wanted: number, until: number): Promise<void> {
+async function quietTurns(server: EventEmitter, wanted: number, turnMs: number, capMs: number): Promise<void> {
+  const until = performance.now() + capMs
   let quiet = 0
   const onConnection = () => (quiet = 0)
   server.on('connection', onConnection)
-  while (quiet++ <= wanted && performance.now() < until) await turn()
-  server.off('connection', onConnection)
-}
-
-async function quietTime(server: EventEmitter, ms: number, until: number): Promise<void> {
-  let last = performance.now()
-  const onConnection = () => (last = performance.now())
-  server.on('connection', onConnection)
-  while (performance.now() < Math.min(last + ms, until)) await waitAtMost(5, [])
+  while (quiet++ < wanted && performance.now() < until) await (turnMs === 0 ? turn() : waitAtMost(turnMs, []))
   server.off('connection', onConnection)
 }

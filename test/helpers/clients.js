@@ -1,8 +1,8 @@
 // Clients that count exactly, in a process of their own: `node clients.js '{"port":1234,"clients":200,"thinkMs":5}'`.
 // On bare sockets, because an agent sends a request again without telling. Prints `ready` once all are at work (each has
-// had its second answer), and at the end one line of JSON. *Lost* is every request whose connection the kernel had made
-// and that got no complete answer: `sent === answered + lost`. A refused dial is not lost, for whoever hears it knows that
-// nobody has seen the request.
+// had its second answer; new connections: those of half a second had theirs), and at the end one line of JSON. *Lost* is
+// every request whose connection the kernel had made and that got no complete answer: `sent === answered + lost`. A
+// refused dial is not lost, for whoever hears it knows that nobody has seen the request.
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
@@ -10,9 +10,11 @@ const options = {
   tls: false,
   mode: 'keep-alive', // or 'new': `rate` new connections a second, each with one request
   clients: 200,
+  rushing: 0, // so many more clients, which dial when the others are at work: they overflow the queue of a busy server
   thinkMs: 5,
   rate: 500,
   path: '/',
+  host: '127.0.0.1',
   stopAfterMs: undefined, // whom nobody refuses finishes the request that is under way, and leaves; a line on stdin does so too
   maxMs: 20_000, // what is not answered by then is lost
   ...JSON.parse(process.argv[2] ?? '{}'),
@@ -25,7 +27,7 @@ const request = Buffer.from(
     `${body === '' ? '' : `Content-Length: ${body.length}\r\n`}\r\n${body}`,
 )
 
-const dialTimeoutMs = 5000
+const dialTimeoutMs = 5000 // a dropped SYN is sent again after 1 and 3 s, and by then it may be refused
 const refusalsToBelieve = 25
 const counts = {
   sent: 0,
@@ -35,6 +37,7 @@ const counts = {
   resetOnConnect: 0, // of these, those whose connection was gone before anything could be written on it
   refused: 0,
   dialled: 0,
+  fastestDialMs: Infinity,
   statuses: {},
   detail: {}, // why requests were lost
 }
@@ -46,7 +49,7 @@ process.stdin.once('data', stop)
 if (options.stopAfterMs !== undefined) setTimeout(stop, options.stopAfterMs)
 setTimeout(giveUp, options.maxMs)
 if (mode === 'new') await dialAtRate()
-else await Promise.all((await greetAll()).map(keepBusy))
+else await Promise.all([...(await greetAll()).map(keepBusy), ...rush()])
 report()
 
 /** Every client gets a first answer before any goes on: among busy ones the last would wait for seconds to be accepted. */
@@ -62,14 +65,19 @@ function greetAll() {
   )
 }
 
+/** Eight dials a millisecond: about what one process can do, and more than a busy server accepts. */
+function rush() {
+  return Array.from({ length: options.rushing }, (_, index) => wait(index / 8).then(() => keepBusy()))
+}
+
 /** One client: requests on one connection, and on another one when that is over, until a dial is refused. */
 async function keepBusy(first) {
   let connection = first
   let isAtWork = false
   for (;;) {
-    await think()
+    if (connection !== undefined) await think()
     if (stopping.signal.aborted) return
-    connection = connection.usable ? connection : await dial()
+    connection = connection?.usable ? connection : await dial()
     if (connection === undefined) return
     await ask(connection)
     if (!isAtWork && ++load.started === options.clients) console.log('ready')
@@ -87,7 +95,7 @@ async function dialAtRate() {
     if (connection === undefined) return
     await ask(connection)
     connection.socket.end()
-    if (++load.started === 100) console.log('ready')
+    if (++load.started === options.rate / 2) console.log('ready')
   }
   while (!stopping.signal.aborted && load.refusalsInARow < refusalsToBelieve) {
     await wait(1)
@@ -112,7 +120,8 @@ function wait(ms) {
 /** Resolves with the connection, or without one when it was refused, reset, or not made in time. */
 function dial() {
   counts.dialled++
-  const address = { port, host: '127.0.0.1' }
+  const address = { port, host: options.host }
+  const since = performance.now()
   const socket = options.tls ? connectTls({ ...address, rejectUnauthorized: false }) : connectTcp(address)
   const connection = {
     socket,
@@ -129,6 +138,7 @@ function dial() {
     socket.setNoDelay(true)
     socket.once('connect', () => {
       clearTimeout(timer)
+      counts.fastestDialMs = Math.min(counts.fastestDialMs, performance.now() - since)
       connection.made = true
       begin(connection) // it dialled because it has something to ask: from now on that may be lost
     })

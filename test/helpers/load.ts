@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { start } from './run.ts'
+import { type RunOptions, start } from './run.ts'
 
 /** What `clients.js` takes, beside the port. */
 export interface Load {
   readonly tls?: boolean
   readonly mode?: 'keep-alive' | 'new'
   readonly clients?: number
+  readonly rushing?: number
   readonly thinkMs?: number
   readonly rate?: number
   readonly path?: string
+  readonly host?: string
   readonly stopAfterMs?: number
   readonly maxMs?: number
 }
@@ -22,6 +24,7 @@ export interface Counted {
   readonly lost: number
   readonly lostOnNew: number
   readonly refused: number
+  readonly fastestDialMs: number
   readonly statuses: Readonly<Record<string, number>>
   readonly detail: Readonly<Record<string, number>>
 }
@@ -33,9 +36,15 @@ export interface Clients {
 }
 
 /** Starts clients in a process of their own, and waits until all are at work. */
-export async function startClients(t: TestContext, port: number, load: Load): Promise<Clients> {
+export async function startClients(
+  t: TestContext,
+  port: number,
+  load: Load,
+  options: Pick<RunOptions, 'inside'> = {},
+): Promise<Clients> {
   const file = fileURLToPath(new URL('clients.js', import.meta.url))
-  const run = start(t, '', { command: [process.execPath, file, JSON.stringify({ ...load, port })] })
+  const command = [process.execPath, file, JSON.stringify({ ...load, port })]
+  const run = start(t, '', { command, ...options })
   await run.line(/ready/)
   return {
     counted: run.ended.then(({ stdout, stderr }) => parse(stdout, stderr)),

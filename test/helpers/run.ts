@@ -33,22 +33,21 @@ export interface RunOptions {
   readonly args?: readonly string[]
   /** Instead of `node nodeArgs fixture args`. */
   readonly command?: readonly string[]
+  /** A command that runs the one after it, somewhere else. */
+  readonly inside?: readonly string[]
   readonly cwd?: string
 }
 
-const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url))
+// CI also runs them elsewhere: from a folder that the tarball was installed into, and with other programs as Node.
+const fixtures = process.env['PID1_TEST_FIXTURES'] ?? fileURLToPath(new URL('../fixtures/', import.meta.url))
+const node = process.env['PID1_TEST_NODE'] ?? process.execPath
 
 export const fixturePath = (name: string): string => fixtures + name
 
 /** Starts `test/fixtures/NAME` (or `command`) as an ordinary child, or as PID 1 of a PID namespace. */
 export function start(t: TestContext, name: string, options: RunOptions = {}): Run {
-  const command = options.command ?? [
-    process.execPath,
-    ...(options.nodeArgs ?? []),
-    fixturePath(name),
-    ...(options.args ?? []),
-  ]
-  const argv = options.pid1 === true ? [...unshare, ...command] : [...command]
+  const command = options.command ?? [node, ...(options.nodeArgs ?? []), fixturePath(name), ...(options.args ?? [])]
+  const argv = [...(options.inside ?? []), ...(options.pid1 === true ? unshare : []), ...command]
   const child = spawn(argv[0] ?? '', argv.slice(1), {
     cwd: options.cwd ?? fixtures,
     env: cleanEnvironment(options.env),
@@ -67,21 +66,22 @@ export function asChildAndPid1(name: string, body: (t: TestContext, pid1: boolea
 /** Registers the test as PID 1 only; skipped with the reason where no PID namespace may be made, which CI refuses. */
 export function asPid1(name: string, body: (t: TestContext) => Promise<void>): void {
   test(`${name} (PID 1)`, async (t) => {
-    if (noPid1 !== undefined && process.env['CI'] === undefined) return t.skip(noPid1)
-    if (noPid1 !== undefined) throw new Error(noPid1)
+    if (noPid1 !== undefined) return skipBecause(t, noPid1)
     return body(t)
   })
 }
 
+/** Skips the test, which CI refuses. */
+export function skipBecause(t: TestContext, reason: string): void {
+  if (process.env['CI'] !== undefined) throw new Error(reason)
+  t.skip(reason)
+}
+
+/** The wrapper that makes what follows root, of a user namespace where it is not root already. */
+export const asRoot: readonly string[] = ['unshare', ...(process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'])]
+
 /** The wrapper that makes what follows PID 1 of a PID namespace. */
-export const unshare: readonly string[] = [
-  'unshare',
-  ...(process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']),
-  '--pid',
-  '--fork',
-  '--kill-child',
-  '--mount-proc',
-]
+export const unshare: readonly string[] = [...asRoot, '--pid', '--fork', '--kill-child', '--mount-proc']
 
 const noPid1 = whyNoPid1()
 
@@ -92,7 +92,7 @@ function whyNoPid1(): string | undefined {
 
 /** Neither the test runner's own variables nor a platform's marker may change what a fixture does. */
 function cleanEnvironment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-  const kept = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'PID1_TEST_NO_NATIVE']
+  const kept = ['PATH', 'HOME', 'LANG', 'TMPDIR']
   return { ...Object.fromEntries(kept.map((key) => [key, process.env[key]])), ...more }
 }
 
