@@ -17,7 +17,7 @@ export interface Environment {
   readonly gracePeriodMs: number
   /** Where `gracePeriodMs` is from. */
   readonly gracePeriodSource: 'configure' | 'environment' | 'platform' | 'default'
-  /** Whether the native part is loaded: the reaper, the watchdog and the socket filter. */
+  /** Whether the native part is loaded, which the reaper and the watchdog need. */
   readonly native: boolean
   /** What keeps a stop signal from being handled well here, and what to change. */
   readonly warnings: readonly string[]

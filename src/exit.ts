@@ -2,9 +2,9 @@ import { constants } from 'node:os'
 import { onExit as atExit, signals } from 'signal-exit'
 import { isWorker } from './environment.ts'
 import { closeDeadTerminals, complain, complainOf, note } from './log.ts'
+import { native } from './native.ts'
 import { expectThat, isDisabled } from './options.ts'
 import type { HookReport } from './report.ts'
-import { native } from './native.ts'
 import { noteRegistration, type Running, state, undo, type Unregister } from './state.ts'
 
 /** What is called at the end, synchronously: with the exit code, or the signal that ended the process. */
@@ -77,17 +77,13 @@ function complainOfMissed(running: Running, code: number): void {
 
 /**
  * `process.exit` joins the thread pool and the workers, and so waits for a DNS look-up or a dead file system. Needs
- * `process.reallyExit`, which it calls when the last listener has returned; where that is missing, or the loop ran empty, the
- * clock starts now. The watchdog ends what hangs in a listener.
+ * `process.reallyExit`, which it calls when the last listener has returned; where that is missing the watchdog has to do. It is
+ * not called where the loop ran empty: then nothing has asked Node to leave, and it takes the time that it always takes.
  */
 function leaveInTime(running: Running | undefined, code: number): void {
   const part = native()
-  if (part === undefined) return
   const { reallyExit } = process as { reallyExit?: (code?: number) => never }
-  if (reallyExit === undefined || running?.cause.trigger === 'empty event loop') {
-    part.leaveAfter(code, msToLeave(running))
-    return
-  }
+  if (part === undefined || reallyExit === undefined) return
   Object.assign(process, {
     reallyExit: (finalCode = code) => {
       part.leaveAfter(finalCode, msToLeave(running))
@@ -105,8 +101,8 @@ function msToLeave(running: Running | undefined): number {
   const { deadline, watchdogAt } = running.clock
   // A debugger is attached: a second is no deadline, but enough.
   if (deadline === Infinity) return 1000
-  if (writesProfile() || running.cause.trigger === 'empty event loop') return watchdogAt - performance.now()
-  return Math.min(leaveMs, Math.max(deadline - performance.now(), leastLeaveMs))
+  const ms = writesProfile() ? watchdogAt - performance.now() : Math.min(leaveMs, deadline - performance.now())
+  return Math.max(ms, leastLeaveMs)
 }
 
 /** Coverage and profiles are written after the last listener, and take their time. */

@@ -5,7 +5,6 @@ import { endOfStage, toEpoch, waitAtMost, withResolvers } from './deadline.ts'
 import { Pid1Error } from './errors.ts'
 import { complain, complainOf, note } from './log.ts'
 import { checkHookOptions, expectThat, type HookOptions, isDisabled, type StageName, stageNames } from './options.ts'
-import { tellStep } from './watchdog.ts'
 import {
   type Hook,
   type HookContext,
@@ -17,6 +16,7 @@ import {
   undo,
   type Unregister,
 } from './state.ts'
+import { tellStep } from './watchdog.ts'
 
 export function onShutdown(hook: Hook): Unregister
 export function onShutdown(name: string, hook: Hook, options?: HookOptions): Unregister

@@ -6,6 +6,7 @@ import { hasWork, isInsideHook, runInTurn, runTogether } from './hooks.ts'
 import { complainOf, note, printError, swallowOutputErrors } from './log.ts'
 import { warnOfAbsence } from './native.ts'
 import { checkOptions, checkReason, isDisabled, type Options, type StageName } from './options.ts'
+import { keepReaping } from './reaper.ts'
 import type { ShutdownReport } from './report.ts'
 import { drainWorkersOf, watchCluster } from './servers/cluster.ts'
 import { listenForConfiguredSignals, listenForSignals } from './signals.ts'
@@ -18,7 +19,6 @@ import {
   type RunningStage,
   state,
 } from './state.ts'
-import { keepReaping } from './reaper.ts'
 import { listenForUncaught } from './uncaught.ts'
 import { prepareWatchdog, startWatchdog, stopWatchdog, tellStep } from './watchdog.ts'
 
@@ -65,7 +65,7 @@ export function configure(options: Options): void {
 }
 
 atFirstRegistration(() => {
-  if (isPid1()) warnOfAbsence()
+  if (isPid1() && !isWorker()) warnOfAbsence()
   gracePeriod() // throws early, where PID1_GRACE_PERIOD cannot be understood
   listenForSignals({
     first: ({ signal, arrivedAt }) => {

@@ -36,6 +36,15 @@ asChildAndPid1('a loop that something revives is ended by the next signal', asyn
   assert.ok(ended.ms < 2000, `left after ${ended.ms} ms`)
 })
 
+asChildAndPid1(
+  'a revived loop that ends by itself takes the time that it takes, and keeps its code',
+  async (t, pid1) => {
+    const ended = await start(t, 'core/empty-loop-revived-for-long.js', { pid1 }).ended
+    assertEnded(ended, 9)
+    assert.equal(ended.stdout, 'hook runs\nrevived\nbye\n')
+  },
+)
+
 // From Node 24 on a test that hangs keeps the process alive until its timeout, with and without this package.
 const majorVersion = Number(process.versions.node.split('.')[0])
 
