@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import { waitAtMost } from './deadline.ts'
 import { isPid1, isWorker } from './environment.ts'
@@ -12,8 +13,9 @@ export function superviseChild(child: SupervisedChild, options: SuperviseOptions
   checkSuperviseOptions(options)
   if (isDisabled()) return undo(() => {})
   noteRegistration()
+  const own = { ...options }
   const forget = () => {
-    state.supervised.delete(child)
+    if (state.supervised.get(child) === own) state.supervised.delete(child)
     child.off('exit', onEnd)
   }
   const onEnd = (code: number | null, signal: NodeJS.Signals | null) => {
@@ -21,8 +23,10 @@ export function superviseChild(child: SupervisedChild, options: SuperviseOptions
     const exitCode = signal === null ? (code ?? 0) : 128 + constants.signals[signal]
     if (options.endsService === true) endService(`child ${child.pid} ended with ${signal ?? `code ${code}`}`, exitCode)
   }
-  state.supervised.set(child, options)
+  state.supervised.set(child, own)
   child.once('exit', onEnd)
+  const { exitCode = null, signalCode = null } = child as Partial<ChildProcess>
+  if (exitCode !== null || signalCode !== null) onEnd(exitCode, signalCode)
   return undo(forget)
 }
 
@@ -133,5 +137,5 @@ function keyOf({ pid, startTime }: Pick<Process, 'pid' | 'startTime'>): string {
 }
 
 function isChild(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'pid' in value && 'once' in value && 'off' in value
+  return typeof value === 'object' && value !== null && 'once' in value && 'off' in value
 }

@@ -49,14 +49,16 @@ export function isOpenElsewhere(fd: number): boolean {
   return socket !== undefined && listDescendants().some(isOpenIn)
 }
 
-/**
- * When Node began, in the ticks of `startTime`: when its first thread did, for the process may have been a shell before. 0 where
- * that cannot be seen.
- */
-export function startOfNode(): number {
+/** Has any thread a child? */
+export function hasChildren(): boolean {
+  return numbersIn(`${process.pid}/task`).some((thread) => read(`${process.pid}/task/${thread}/children`)?.trim())
+}
+
+/** The first thread that Node has started: the process may have been a shell before. Undefined where that cannot be seen. */
+export function firstThreadOfNode(): Process | undefined {
   const threads = numbersIn(`${process.pid}/task`).filter((thread) => thread !== process.pid)
-  const starts = threads.flatMap((thread) => readStat(thread, `${process.pid}/task/${thread}`)?.startTime ?? [])
-  return starts.length === 0 ? 0 : Math.min(...starts)
+  const started = threads.flatMap((thread) => readStat(thread, `${process.pid}/task/${thread}`) ?? [])
+  return started.toSorted((one, other) => one.startTime - other.startTime || one.pid - other.pid)[0]
 }
 
 function readStat(pid: number, folder: string): Process | undefined {

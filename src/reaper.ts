@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process'
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { constants } from 'node:os'
 import { isPid1, isWorker } from './environment.ts'
 import { note } from './log.ts'
 import { native } from './native.ts'
-import { listChildren, type Process, readProcess, startOfNode } from './processes.ts'
+import { firstThreadOfNode, hasChildren, listChildren, type Process, readProcess } from './processes.ts'
 import { listenForChildren } from './signals.ts'
 import { state } from './state.ts'
 
@@ -14,15 +14,18 @@ import { state } from './state.ts'
  */
 export function keepReaping(): void {
   const wanted = !isWorker() && (state.options.reap ?? isPid1())
-  if (wanted && !reaping && !begin()) return
-  reaping = wanted
-  if (wanted) lookAfter(0)
+  if (!wanted) return stop()
+  if (!reaping && !begin()) return
+  reaping = true
+  lookAfter(0)
 }
 
 /** Was it there before Node was, so that Node cannot be waiting for it? A sidecar that the entrypoint's shell has started. */
-export function isOlderThanNode({ startTime }: Process): boolean {
-  nodeStartedAt ??= startOfNode()
-  return startTime < nodeStartedAt
+export function isOlderThanNode({ pid, startTime }: Process): boolean {
+  first ??= firstThreadOfNode()
+  if (first === undefined) return false
+  // In one and the same tick the numbers, which the kernel gives out in turn, tell which came first.
+  return startTime < first.startTime || (startTime === first.startTime && pid < first.pid)
 }
 
 interface Sighting {
@@ -31,8 +34,7 @@ interface Sighting {
 }
 
 let reaping = false
-let begun = false
-let nodeStartedAt: number | undefined
+let first: Process | undefined
 /** Node's own, on this thread. The object is announced before it has a pid. */
 const children = new Set<ChildProcess>()
 /** Children that were there before we could know whose they are: Node's, unless they are older than Node. */
@@ -52,15 +54,30 @@ function begin(): boolean {
     return false
   }
   if (!isPid1()) native()?.becomeSubreaper()
-  if (begun) return true
-  begun = true
-  subscribe('child_process', (message) => children.add((message as { process: ChildProcess }).process))
+  subscribe('child_process', remember)
   for (const pid of listChildren()) {
     const found = readProcess(pid)
     if (found !== undefined && !isOlderThanNode(found)) unknown.set(pid, found)
   }
-  listenForChildren(() => lookAfter(coalesceMs))
+  listenForChildren(lookSoon)
   return true
+}
+
+/** Nobody is left to forget a child that has ended. */
+function stop(): void {
+  reaping = false
+  unsubscribe('child_process', remember)
+  children.clear()
+  unknown.clear()
+  sightings.clear()
+}
+
+function remember(message: unknown): void {
+  children.add((message as { process: ChildProcess }).process)
+}
+
+function lookSoon(): void {
+  lookAfter(coalesceMs)
 }
 
 /** One timer for all: the earliest look that is wanted. Its cost is kept to a tenth of the time, whatever lives here. */
@@ -70,12 +87,13 @@ function lookAfter(ms: number): void {
   clearTimeout(timer)
   nextLookAt = at
   // After the poll phase, in which libuv and addons on its loop wait for what is theirs: one lies between two looks.
-  timer = setTimeout(() => setImmediate(look), at - performance.now()).unref()
+  timer = setTimeout(() => setImmediate(look), Math.max(0, at - performance.now())).unref()
 }
 
 function look(): void {
   const startedAt = performance.now()
   nextLookAt = Infinity
+  if (!reaping) return
   const pids = listChildren()
   const ours = pidsOfNode()
   const orphans = pids.filter((pid) => !ours.has(pid))
@@ -84,7 +102,8 @@ function look(): void {
   lastLookMs = performance.now() - startedAt
   const since = Math.min(...[...sightings.values()].map((sighting) => sighting.since))
   if (sightings.size > 0) lookAfter(Math.max(coalesceMs, since + reapAfterMs() - performance.now()))
-  else if (pids.length > 0) lookAfter(pollMs)
+  // Those of a worker, too, are there to be found: when it leaves, the kernel hands over the dead ones without a signal.
+  else if (pids.length > 0 || hasChildren()) lookAfter(pollMs)
 }
 
 function lookAt(pid: number, now: number): void {

@@ -40,13 +40,18 @@ export interface RunOptions {
 
 // CI also runs them elsewhere: from a folder that the tarball was installed into, and with other programs as Node.
 const fixtures = process.env['PID1_TEST_FIXTURES'] ?? fileURLToPath(new URL('../fixtures/', import.meta.url))
-const node = process.env['PID1_TEST_NODE'] ?? process.execPath
+process.execPath = process.env['PID1_TEST_NODE'] ?? process.execPath
 
 export const fixturePath = (name: string): string => fixtures + name
 
 /** Starts `test/fixtures/NAME` (or `command`) as an ordinary child, or as PID 1 of a PID namespace. */
 export function start(t: TestContext, name: string, options: RunOptions = {}): Run {
-  const command = options.command ?? [node, ...(options.nodeArgs ?? []), fixturePath(name), ...(options.args ?? [])]
+  const command = options.command ?? [
+    process.execPath,
+    ...(options.nodeArgs ?? []),
+    fixturePath(name),
+    ...(options.args ?? []),
+  ]
   const argv = [...(options.inside ?? []), ...(options.pid1 === true ? unshare : []), ...command]
   const child = spawn(argv[0] ?? '', argv.slice(1), {
     cwd: options.cwd ?? fixtures,
