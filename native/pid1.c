@@ -35,10 +35,11 @@ static double or_errno(long result) { return (double)(result == -1 ? -errno : re
 
 /* ---- children ---- */
 
-/* The wait status of a child of this very thread; -EAGAIN while it runs. Never any child: libuv waits for its own. */
+/* The wait status of a child of this very thread; -EAGAIN while it runs. Never of any child: libuv waits for its own. */
 static double reap(double pid, double unused) {
   (void)unused;
   int status = 0;
+  if (pid < 1) return -EINVAL;
   long got = syscall(SYS_wait4, (long)pid, &status, WNOHANG | __WNOTHREAD, NULL);
   if (got == 0) return -EAGAIN;
   return got == -1 ? -errno : status;
@@ -115,10 +116,10 @@ static void on_timer(int signal_number) {
   leave(TIMED_OUT);
 }
 
-/* 0 stops it. Only system calls, for it is called from a signal handler too. */
+/* 0 stops it, also one that was never made. Only system calls, for it is called from a signal handler too. */
 static long set_timer(int64_t ms) {
   struct itimerspec time = {.it_interval = {0, 0}, .it_value = {ms / 1000, ms % 1000 * MS}};
-  return timer == -1 ? -1 : syscall(SYS_timer_settime, timer, 0, &time, NULL);
+  return timer == -1 ? 0 : syscall(SYS_timer_settime, timer, 0, &time, NULL);
 }
 
 /* A real-time signal, which JavaScript cannot listen to; not the first three, which the C libraries use; one that is free. */
@@ -377,7 +378,8 @@ static napi_value run(napi_env env, napi_callback_info info) {
   if (napi_get_cb_info(env, info, &count, arguments, NULL, &data) != napi_ok) return NULL;
   double answer = 0;
   for (size_t i = 0; i < count && i < LENGTH(numbers); i++)
-    if (napi_get_value_double(env, arguments[i], &numbers[i]) != napi_ok) answer = -EINVAL;
+    if (napi_get_value_double(env, arguments[i], &numbers[i]) != napi_ok || !(numbers[i] >= 0 && numbers[i] <= INT32_MAX))
+      answer = -EINVAL; /* any other number is no int either */
   if (answer == 0) answer = ((const operation *)data)->run(numbers[0], numbers[1]);
   return napi_create_double(env, answer, &result) == napi_ok ? result : NULL;
 }

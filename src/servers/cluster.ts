@@ -9,7 +9,7 @@ import { native } from '../native.ts'
 import { listOpenFiles } from '../processes.ts'
 import type { HookContext, Running } from '../state.ts'
 import { drainSettings } from './drain.ts'
-import { refuseNew, untilEmpty } from './listener.ts'
+import { stopNew, untilEmpty } from './listener.ts'
 
 /** From now on the sockets are known that a primary listens on for its workers. */
 export function watchCluster(): void {
@@ -70,7 +70,7 @@ async function stopNewConnections(capMs: number): Promise<void> {
   if (cluster().schedulingPolicy === cluster().SCHED_NONE) {
     fds.push(...listOpenFiles().filter((fd) => part.isListening(fd) === 1))
   }
-  const closed = fds.filter((fd) => refuseNew(part, fd))
+  const closed = fds.filter((fd) => stopNew(part, fd) !== 'no')
   if (closed.length > 0) await untilEmpty(part, closed, primaryQuietMs, capMs)
 }
 

@@ -44,9 +44,9 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   connections.onClosed = count
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
-  const closed = stopListening(server, untilEnd() * 0.75)
+  const { refuses, closed } = stopListening(server, untilEnd() * 0.75)
   // Who is told dials again, and must not hit the listener while it closes. But a long queue empties only when clients leave.
-  await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
+  if (!refuses) await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
   tellAll(connections)
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
   const late = cutTheRest(connections)

@@ -6,30 +6,42 @@ import { note } from '../log.ts'
 import { type Native, native } from '../native.ts'
 import { isOpenElsewhere } from '../processes.ts'
 
-/**
- * Stops new connections without losing those that are made: the kernel's queue is emptied before the listener is closed,
- * which would reset all that wait in it. Returns when the listener is closed; at the latest after `capMs`.
- */
-export async function stopListening(server: Server, capMs: number): Promise<void> {
-  if (!server.listening) return
-  if (isClusterWorker()) await quietTurns(server, 20, 5, Math.min(capMs, workerCapMs))
-  else await closeTheDoor(server, capMs)
-  // Not http.Server#close: that closes idle connections in bulk, also those with a request in the kernel's buffer.
-  if (server.listening) process.getBuiltinModule('node:net').Server.prototype.close.call(server)
+/** How the end of a listener goes. */
+export interface Stopping {
+  /** Whether the kernel refuses new connections by now. */
+  readonly refuses: boolean
+  readonly closed: Promise<void>
 }
 
 /**
- * Refuses new connections in the kernel: false where it says no. What is made, or half made, still comes in. It cannot be
- * undone, so never on a socket that others accept from as well.
+ * Stops new connections without losing those that are made: the kernel's queue is emptied before the listener is closed,
+ * which would reset all that wait in it. It is closed at the latest after `capMs`.
  */
-export function refuseNew(part: Native, fd: number): boolean {
+export function stopListening(server: Server, capMs: number): Stopping {
+  if (!server.listening) return { refuses: true, closed: Promise.resolve() }
+  const { refuses, emptied } = isClusterWorker()
+    ? { refuses: false, emptied: quietTurns(server, 20, 5, Math.min(capMs, workerCapMs)) }
+    : closeTheDoor(server, capMs)
+  return { refuses, closed: emptied.then(() => close(server)) }
+}
+
+/**
+ * Stops new connections in the kernel, where it can; what is made, or half made, still comes in. It cannot be undone, so never
+ * on a socket that others accept from as well.
+ */
+export function stopNew(part: Native, fd: number): 'refuses' | 'drops' | 'no' {
   // Beyond its limits the kernel remembers nothing of a connection that is half made (SYN cookies): then only a filter lets
   // its end come in. Otherwise who dials is better refused, which a client hears at once.
   const [length, limit] = [part.queueLength(fd), part.queueLimit(fd)]
   const crowded = length > 0 && (length >= limit || part.handshakes(fd) >= limit / 2)
-  const error = (crowded && part.dropNew(fd) === 0) || part.refuseNew(fd) === 0 ? 0 : part.dropNew(fd)
-  if (error !== 0) note('servers', 'the kernel does not stop new connections for us: %d', error)
-  return error === 0 && part.enlargeQueue(fd) === 0
+  const drops = crowded && part.dropNew(fd) === 0
+  const refuses = !drops && part.refuseNew(fd) === 0
+  if (!drops && !refuses && part.dropNew(fd) !== 0) {
+    note('servers', 'the kernel does not stop new connections for us')
+    return 'no'
+  }
+  part.enlargeQueue(fd)
+  return refuses ? 'refuses' : 'drops'
 }
 
 /**
@@ -61,15 +73,23 @@ const sharedMs = 250
 // The primary still hands over what it had accepted itself; to one that is stopped alone it does so without end.
 const workerCapMs = 3000
 
-async function closeTheDoor(server: Server, capMs: number): Promise<void> {
+function closeTheDoor(server: Server, capMs: number): { refuses: boolean; emptied: Promise<void> } {
   const part = native()
   const fd = fdOf(server)
   const shared = !ownsItsSocket(server) || (fd !== undefined && isOpenElsewhere(fd))
-  if (part !== undefined && fd !== undefined && (shared || refuseNew(part, fd))) {
-    await untilEmpty(part, [fd], 0, shared ? Math.min(capMs, sharedMs) : capMs)
-  } else if (!shared && shrinkQueue(server)) {
-    await quietTurns(server, 4, 0, Math.min(capMs, blindMs))
+  const stops = part !== undefined && fd !== undefined && !shared ? stopNew(part, fd) : 'no'
+  if (part !== undefined && fd !== undefined && (shared || stops !== 'no')) {
+    const emptied = untilEmpty(part, [fd], 0, shared ? Math.min(capMs, sharedMs) : capMs)
+    return { refuses: stops === 'refuses', emptied }
   }
+  const emptied =
+    !shared && shrinkQueue(server) ? quietTurns(server, 4, 0, Math.min(capMs, blindMs)) : Promise.resolve()
+  return { refuses: false, emptied }
+}
+
+/** Not by http.Server#close: that closes idle connections in bulk, also those with a request in the kernel's buffer. */
+function close(server: Server): void {
+  if (server.listening) process.getBuiltinModule('node:net').Server.prototype.close.call(server)
 }
 
 /** Needs `server._handle.fd`: where it is missing the kernel cannot be asked. A Unix socket has no handshakes. */
