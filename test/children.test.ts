@@ -53,6 +53,7 @@ asPid1('a process that is started while the others end is asked to end as well',
   const ended = await stopWhenReady(startFamily(t, [[member('has another child', 'child')]]), ['child'])
   assertStoppedWell(ended)
   assertChildren(ended, { terminated: 2, killed: 0 })
+  assert.ok(ended.ms < 5000, `ended after ${ended.ms} ms`)
 })
 
 asPid1('what a flush hook has started is asked to end as well', async (t) => {

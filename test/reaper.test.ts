@@ -107,11 +107,14 @@ asPid1('a steady stream of orphans reaches a limit of 64 processes only without 
 })
 
 asPid1('what the entrypoint had started before Node is reaped when it dies', async (t) => {
-  // Several, for some start in the same tick of the kernel's clock as Node.
-  const runs = Array.from({ length: 4 }, () => {
-    const node = [process.execPath, fixturePath('processes/left-behind.js'), String(enoughMs), ':']
-    return start(t, '', { pid1: true, command: ['sh', '-c', 'sleep 1 & exec "$@"', 'sh', ...node] })
-  })
+  const node = [process.execPath, fixturePath('processes/left-behind.js'), String(enoughMs), ':']
+  const runs: Run[] = []
+  // Several, for some begin in the same tick of the kernel's clock as Node; in turn, for Node takes longer where others start.
+  for (let n = 0; n < 6; n++) {
+    const run = start(t, '', { pid1: true, command: ['sh', '-c', 'sleep 1 & exec "$@"', 'sh', ...node] })
+    runs.push(run)
+    await run.line(/^1 children/)
+  }
   for (const ended of await allEnded(runs)) {
     assertStoppedWell(ended)
     assert.equal(ended.stdout, '1 children\n0 children\n')

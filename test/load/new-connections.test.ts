@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
-import { type Clients, type Counted, type Load, startClients } from './helpers/load.ts'
-import { inNetwork, type Network } from './helpers/network.ts'
-import { assertStoppedWell, reportIn } from './helpers/report.ts'
-import { asChildAndPid1, type Ended, type Run, type RunOptions, start } from './helpers/run.ts'
+import { type Clients, type Counted, type Load, startClients } from '../helpers/load.ts'
+import { inNetwork, type Network } from '../helpers/network.ts'
+import { assertStoppedWell, reportIn } from '../helpers/report.ts'
+import { asChildAndPid1, type Ended, type Run, type RunOptions, start } from '../helpers/run.ts'
 
 interface Scenario {
   readonly name: string

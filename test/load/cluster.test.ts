@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test, type TestContext } from 'node:test'
-import { dial, requestFor, waitUntilRefused } from './helpers/connection.ts'
-import { type Load, startClients } from './helpers/load.ts'
-import { assertEnded, assertStoppedWell, reportIn } from './helpers/report.ts'
-import { asChildAndPid1, fixturePath, type Run, start } from './helpers/run.ts'
+import { dial, requestFor, waitUntilRefused } from '../helpers/connection.ts'
+import { type Load, startClients } from '../helpers/load.ts'
+import { assertEnded, assertStoppedWell, reportIn } from '../helpers/report.ts'
+import { asChildAndPid1, fixturePath, type Run, start } from '../helpers/run.ts'
 
 const load: Load = { clients: 1000, thinkMs: 5 }
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { environment } from 'pid1'
-import { waitUntilRefused } from './helpers/connection.ts'
-import { type Counted, type Load, startClients } from './helpers/load.ts'
-import { assertStoppedWell, reportIn } from './helpers/report.ts'
-import { asChildAndPid1, start } from './helpers/run.ts'
+import { waitUntilRefused } from '../helpers/connection.ts'
+import { type Counted, type Load, startClients } from '../helpers/load.ts'
+import { assertStoppedWell, reportIn } from '../helpers/report.ts'
+import { asChildAndPid1, start } from '../helpers/run.ts'
 
 const keptConnections: readonly (readonly [name: string, load: Load])[] = [
   ['200 busy clients', { clients: 200, thinkMs: 5 }],
