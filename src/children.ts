@@ -82,9 +82,8 @@ let endService: (reason: string, exitCode: number) => void = () => {}
 function findDescendants(): Record<'children' | 'sidecars', Process[]> {
   if (isWorker()) return { children: [], sidecars: [] }
   const sidecars = new Set(supervisedPids(true))
-  const found = endsAll()
-    ? listDescendants()
-    : [...state.supervised.keys()].flatMap(({ pid = 0 }) => readProcess(pid) ?? [])
+  const found = endsAll() ? listDescendants() : []
+  found.push(...supervisedProcesses().filter(({ pid }) => found.every((other) => other.pid !== pid)))
   // Parents come first: what a sidecar has started is its own to end.
   for (const each of found) {
     if (each.parent === process.pid ? isOlderThanNode(each) : sidecars.has(each.parent)) sidecars.add(each.pid)
@@ -94,6 +93,13 @@ function findDescendants(): Record<'children' | 'sidecars', Process[]> {
     children: alive.filter(({ pid }) => !sidecars.has(pid)),
     sidecars: alive.filter(({ pid }) => sidecars.has(pid)),
   }
+}
+
+/** Nobody else has the pid of one that has not ended, so it is known without `/proc` too. */
+function supervisedProcesses(): Process[] {
+  return [...state.supervised.keys()].flatMap(({ pid }) => {
+    return pid === undefined ? [] : (readProcess(pid) ?? { pid, parent: process.pid, state: '', startTime: 0 })
+  })
 }
 
 function endsAll(): boolean {

@@ -86,7 +86,7 @@ function leaveInTime(running: Running | undefined, code: number): void {
   if (part === undefined || reallyExit === undefined) return
   Object.assign(process, {
     reallyExit: (finalCode = code) => {
-      part.leaveAfter(finalCode, msToLeave(running))
+      part.leaveAfter(Number(finalCode) & 0xff, msToLeave(running))
       return reallyExit.call(process, finalCode)
     },
   })

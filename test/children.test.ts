@@ -159,6 +159,12 @@ asPid1('a child that ends the service takes the others with it', async (t) => {
   assertChildren(ended, { terminated: 1, killed: 0 })
 })
 
+asChildAndPid1('a child that ends the service does so too where it had ended before', async (t, pid1) => {
+  const ended = await start(t, 'processes/ended-already.js', { pid1 }).ended
+  assertEnded(ended, 3)
+  assert.deepEqual([ended.stdout, ended.stderr], ['hook runs\n', ''])
+})
+
 asChildAndPid1('a child that is supervised no more does not end the service', async (t, pid1) => {
   const run = start(t, 'processes/not-supervised.js', { pid1 })
   await run.line(/still alive/)

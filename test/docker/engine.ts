@@ -16,6 +16,8 @@ export interface Stopped {
 
 export interface Container {
   readonly port: number
+  /** `docker exec`: what the command printed in there. */
+  exec(...command: readonly string[]): Promise<string>
   /** `docker stop`, with no `-t`: Docker's own ten seconds. */
   stop(): Promise<Stopped>
 }
@@ -68,14 +70,15 @@ export async function startContainer(
   image: string,
   ready: RegExp,
   options: readonly string[] = [],
+  command: readonly string[] = [],
 ): Promise<Container> {
   const port = await freePort()
   // The engine of the CI run has no bridge.
   const network = ['--network', 'host', '--env', `PORT=${port}`]
-  const id = (await docker('run', '--detach', ...network, ...options, image)).trim()
+  const id = (await docker('run', '--detach', ...network, ...options, image, ...command)).trim()
   t.after(() => docker('rm', '--force', id))
   await logLine(id, ready)
-  return { port, stop: () => stop(id) }
+  return { port, exec: (...inside) => docker('exec', id, ...inside), stop: () => stop(id) }
 }
 
 async function stop(id: string): Promise<Stopped> {

@@ -1,4 +1,4 @@
-import { ok, equal, match, doesNotMatch, notEqual } from 'node:assert/strict'
+import { deepEqual, ok, equal, match, doesNotMatch, notEqual } from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Agent, get, type IncomingMessage } from 'node:http'
@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { startClients } from '../helpers/load.ts'
 import { request } from './client.ts'
 import { buildImage, removeImages, startContainer, type Stopped, whatIsMissing } from './engine.ts'
 import { type Registry, startRegistry } from './registry.ts'
@@ -139,6 +140,52 @@ test('with pid1 an open event stream is told and ends cleanly', async (t) => {
   assertCleanedUp(stopped)
   assertFaster(stopped, 1000)
 })
+
+for (const load of [
+  { clients: 200, thinkMs: 5 },
+  { mode: 'new', rate: 500 },
+] as const) {
+  // In a container nobody has the right to filter a socket, and the example's user has none at all.
+  test(`with pid1 clients lose nothing (${Object.values(load).join(', ')})`, async (t) => {
+    const container = await startContainer(t, image('http'), ready)
+    const clients = await startClients(t, container.port, load)
+    const stopped = await container.stop()
+    const { answered, lost, refused, statuses, detail } = await clients.counted
+    deepEqual({ lost, detail, statuses }, { lost: 0, detail: {}, statuses: { 200: answered } })
+    ok(refused > 0)
+    assertCleanedUp(stopped)
+  })
+}
+
+test('with pid1 a blocked event loop is ended before Docker kills it, and says so', async (t) => {
+  const block = "console.log('listening 0'); for (;;);"
+  const app = [
+    'node',
+    '--input-type=module',
+    '--eval',
+    `import { onShutdown } from 'pid1'; onShutdown(() => {}); ${block}`,
+  ]
+  const container = await startContainer(t, image('http'), ready, [], app)
+  const { code, ms, logs } = await container.stop()
+  equal(code, 124)
+  ok(ms > 9000 && ms < 10_000, `took ${ms} ms`)
+  match(
+    logs,
+    /^pid1: ended with 124: the event loop was blocked for 9\d{3} ms, since before the shutdown could begin$/m,
+  )
+})
+
+for (const [name, code] of [
+  ['http', 1],
+  ['without', 0],
+] as const) {
+  test(`what \`docker exec\` leaves behind ${code === 1 ? 'is reaped' : 'stays a zombie without pid1'}`, async (t) => {
+    const container = await startContainer(t, image(name), ready)
+    await container.exec('sh', '-c', '(sleep 0.1 &)')
+    const anyZombie = 'sleep 3; grep -q "^State:.Z" /proc/[0-9]*/status; echo $?'
+    equal(await container.exec('sh', '-c', anyZombie), `${code}\n`)
+  })
+}
 
 test('with pid1 under --init the service cleans up too', async (t) => {
   const container = await startContainer(t, image('http'), ready, ['--init'])
