@@ -17,6 +17,7 @@
 #include <node_api.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -260,6 +261,7 @@ static double enlarge_queue(double fd, double unused) {
 static long ask_listener(int fd, struct tcp_info *info) {
   socklen_t size = sizeof *info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &size) == -1) return -errno;
+  if (size < offsetof(struct tcp_info, tcpi_sacked) + sizeof info->tcpi_sacked) return -EOPNOTSUPP; /* an emulator */
   return info->tcpi_state == TCP_LISTEN ? 0 : -EINVAL;
 }
 

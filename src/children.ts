@@ -46,6 +46,7 @@ export function hasDescendants(stage: 'children' | 'sidecars'): boolean {
  */
 export async function endDescendants(stage: StageName, running: Running, endsAt: number): Promise<void> {
   const asked = new Map<string, Asked>()
+  const { deadline, watchdogAt } = running.clock
   for (;;) {
     const startedAt = performance.now()
     const { children, sidecars } = findDescendants()
@@ -56,7 +57,7 @@ export async function endDescendants(stage: StageName, running: Running, endsAt:
     }
     const remaining = new Set(left.map(keyOf))
     for (const [key, known] of asked) if (remaining.has(key) && startedAt >= known.endsAt) kill(known)
-    if (left.length === 0 || startedAt >= endsAt + dyingMs) break
+    if (left.length === 0 || startedAt >= endsAt + Math.min(dyingMs, (watchdogAt - deadline) / 2)) break
     // What the kernel is asked costs at most a fifth of the time, however many processes there are.
     await waitAtMost(Math.max(lookMs, 4 * (performance.now() - startedAt)), [])
   }

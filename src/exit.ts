@@ -82,10 +82,10 @@ function complainOfMissed(running: Running, code: number): void {
  */
 function leaveInTime(running: Running | undefined, code: number): void {
   const part = native()
-  const { reallyExit } = process as { reallyExit?: (code?: number) => never }
+  const { reallyExit } = process as { reallyExit?: (code?: number | string) => never }
   if (part === undefined || reallyExit === undefined) return
   Object.assign(process, {
-    reallyExit: (finalCode = code) => {
+    reallyExit: (finalCode: number | string = code) => {
       part.leaveAfter(Number(finalCode) & 0xff, msToLeave(running))
       return reallyExit.call(process, finalCode)
     },

@@ -39,6 +39,7 @@ asPid1('a signal that only ends the process ends it, whatever is held', async (t
 
 for (const [then, code] of [
   ['process.exit(5)', 5],
+  ['process.exit(-1)', 255],
   ['a code set at the last moment', 7],
 ] as const) {
   for (const way of ['nothing', fifo]) {
