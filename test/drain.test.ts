@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
-import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text as readAll } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { configure, drainOnShutdown, shutdown } from 'pid1'
@@ -328,6 +333,22 @@ for (const app of ['express', 'koa']) {
     assertStoppedWell(await run.ended)
   })
 }
+
+asChildAndPid1('a server on a Unix socket is drained', async (t, pid1) => {
+  const folder = mkdtempSync(join(tmpdir(), 'socket-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const socketPath = join(folder, 'socket')
+  const run = start(t, 'servers/unix-socket.js', { pid1, args: [JSON.stringify({ path: socketPath })] })
+  await run.line(/ready/)
+  const answered = once(get({ socketPath, path: '/slow?ms=300' }), 'response') as Promise<[IncomingMessage]>
+  await run.line(/got/)
+  run.signal('SIGTERM')
+  const [response] = await answered
+  assert.deepEqual([response.headers.connection, await readAll(response)], ['close', 'answered'])
+  const ended = await run.ended
+  assertStoppedWell(ended)
+  assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
+})
 
 asChildAndPid1('several servers are drained at once', async (t, pid1) => {
   const servers = ['http', 'https', 'http'] as const

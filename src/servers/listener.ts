@@ -30,9 +30,11 @@ export function stopListening(server: Server, capMs: number): Stopping {
  * on a socket that others accept from as well.
  */
 export function stopNew(part: Native, fd: number): 'refuses' | 'drops' | 'no' {
+  const [length, limit] = [part.queueLength(fd), part.queueLimit(fd)]
+  // It would not tell when everything has come in: a sandbox that only looks like Linux, or an emulator.
+  if (limit <= 0) return 'no'
   // Beyond its limits the kernel remembers nothing of a connection that is half made (SYN cookies): then only a filter lets
   // its end come in. Otherwise who dials is better refused, which a client hears at once.
-  const [length, limit] = [part.queueLength(fd), part.queueLimit(fd)]
   const crowded = length > 0 && (length >= limit || part.handshakes(fd) >= limit / 2)
   const drops = crowded && part.dropNew(fd) === 0
   const refuses = !drops && part.refuseNew(fd) === 0
