@@ -97,7 +97,7 @@ asChildAndPid1('200 busy clients lose nothing, and none is answered 503', async 
   const { answered, lost, lostOnNew, statuses } = counted
   const all = JSON.stringify(counted)
   assert.deepEqual({ lost: lost - lostOnNew, statuses }, { lost: 0, statuses: { 200: answered } }, all)
-  assert.ok(lostOnNew <= (environment().native ? 0 : 1), all) // see load/lost-requests.test.ts
+  assert.ok(lostOnNew <= (environment().native ? 0 : 1), all) // see alone/lost-requests.test.ts
 })
 
 void test('200 busy clients are answered 503 by a bare app.close(), or lose some', async (t) => {

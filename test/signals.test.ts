@@ -9,6 +9,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { assertEnded } from './helpers/report.ts'
 import { asChildAndPid1, asPid1, type Ended, fixturePath, type Run, start, unshare } from './helpers/run.ts'
+import { pressCtrlC, startOnTerminal } from './helpers/terminal.ts'
 
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGPWR'] as const
 const fatalSignals = ['SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGSTKFLT', 'SIGXCPU'] as const
@@ -225,25 +226,6 @@ for (const [watcher, args] of [
   })
 }
 
-const app = fixturePath('core/signals.js')
-
-for (const [wrapper, command] of [
-  ['npm start', ['npm', 'start']],
-  ['node --watch', [process.execPath, '--watch', app]],
-  ['tsx', [process.execPath, tsx, app]],
-] as const) {
-  test(`Ctrl-C behind ${wrapper} runs the hooks, once (child)`, async (t) => {
-    const ended = await pressCtrlCBehind(t, command)
-    assertEnded(ended, 130)
-  })
-  asPid1(`Ctrl-C behind ${wrapper} runs the hooks, once`, async (t) => {
-    const ended = await pressCtrlCBehind(t, [...unshare, ...command])
-    // npm raises SIGINT again, which does nothing to PID 1, and then ends with a code of its own.
-    if (wrapper === 'npm start') assert.notEqual(ended.code, 0)
-    else assertEnded(ended, 130)
-  })
-}
-
 async function startBeside(
   t: TestContext,
   pid1: boolean,
@@ -254,30 +236,6 @@ async function startBeside(
   const run = start(t, 'core/signals.js', { pid1, env, args: [beside, signal] })
   await run.line(/^ready$/m)
   return run
-}
-
-/** One Ctrl-C arrives as up to three SIGINTs, of which the second must not end the hook that is still running. */
-async function pressCtrlCBehind(t: TestContext, command: readonly string[]): Promise<Ended> {
-  const folder = makeFolder(t)
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ scripts: { start: `"${process.execPath}" "${app}"` } }))
-  // tsx names a socket by its pid in there, which as PID 1 is not its own.
-  const run = startOnTerminal(t, command, { HOOK_MS: '300', TMPDIR: folder }, folder)
-  await run.line(/ready/)
-  const ended = await pressCtrlC(run)
-  assert.equal(ended.stdout.match(/hook begins: SIGINT/g)?.length, 1, ended.stdout)
-  assert.equal(ended.stdout.match(/hook ends/g)?.length, 1, ended.stdout)
-  return ended
-}
-
-/** `script` gives what it starts a terminal of its own, and leaves with its code. `exec`: no shell in between. */
-function startOnTerminal(t: TestContext, command: readonly string[], env: NodeJS.ProcessEnv = {}, cwd?: string): Run {
-  const script = ['script', '--quiet', '--return', '--command', `exec ${command.join(' ')}`, '/dev/null']
-  return start(t, '', { command: script, env, ...(cwd === undefined ? {} : { cwd }) })
-}
-
-async function pressCtrlC(run: Run): Promise<Ended> {
-  run.stdin.write('\u0003')
-  return run.ended
 }
 
 function makeFolder(t: TestContext): string {
