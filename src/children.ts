@@ -4,7 +4,7 @@ import { waitAtMost } from './deadline.ts'
 import { isPid1, isWorker } from './environment.ts'
 import { note } from './log.ts'
 import { checkSuperviseOptions, expectThat, isDisabled, type StageName, type SuperviseOptions } from './options.ts'
-import { listDescendants, type Process, readProcess } from './processes.ts'
+import { isAlive, listDescendants, type Process, readProcess } from './processes.ts'
 import { isOlderThanNode } from './reaper.ts'
 import { noteRegistration, type Running, state, type SupervisedChild, undo, type Unregister } from './state.ts'
 
@@ -89,7 +89,7 @@ function findDescendants(): Record<'children' | 'sidecars', Process[]> {
   for (const each of found) {
     if (each.parent === process.pid ? isOlderThanNode(each) : sidecars.has(each.parent)) sidecars.add(each.pid)
   }
-  const alive = found.filter(({ state: letter }) => letter !== 'Z' && letter !== 'X')
+  const alive = found.filter(isAlive)
   return {
     children: alive.filter(({ pid }) => !sidecars.has(pid)),
     sidecars: alive.filter(({ pid }) => sidecars.has(pid)),
@@ -99,7 +99,9 @@ function findDescendants(): Record<'children' | 'sidecars', Process[]> {
 /** Nobody else has the pid of one that has not ended, so it is known without `/proc` too. */
 function supervisedProcesses(): Process[] {
   return [...state.supervised.keys()].flatMap(({ pid }) => {
-    return pid === undefined ? [] : (readProcess(pid) ?? { pid, parent: process.pid, state: '', startTime: 0 })
+    return pid === undefined
+      ? []
+      : (readProcess(pid) ?? { pid, parent: process.pid, state: '', threads: 1, startTime: 0 })
   })
 }
 

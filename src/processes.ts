@@ -4,8 +4,14 @@ export interface Process {
   readonly parent: number
   /** One letter: R, S, D, T (stopped), Z (zombie) … */
   readonly state: string
+  readonly threads: number
   /** Clock ticks since the machine started. With it a pid that was given out again is told from its predecessor. */
   readonly startTime: number
+}
+
+/** Does it still run? With threads a zombie does: it is only its main thread that has left. */
+export function isAlive({ state, threads }: Process): boolean {
+  return (state !== 'Z' && state !== 'X') || threads > 1
 }
 
 export function readProcess(pid: number): Process | undefined {
@@ -68,7 +74,7 @@ function readStat(pid: number, folder: string): Process | undefined {
     .split(' ')
   if (fields === undefined) return undefined
   const [state = '', parent] = fields
-  return { pid, parent: Number(parent), state, startTime: Number(fields[19]) }
+  return { pid, parent: Number(parent), state, threads: Number(fields[17]), startTime: Number(fields[19]) }
 }
 
 function numbersIn(folder: string): number[] {

@@ -82,7 +82,8 @@ function lookSoon(): void {
 
 /** One timer for all: the earliest look that is wanted. Its cost is kept to a tenth of the time, whatever lives here. */
 function lookAfter(ms: number): void {
-  const at = performance.now() + Math.max(ms, lastLookMs * 10)
+  // At most: a process that was stopped in the middle of a look (`docker pause`) seems to have looked for long.
+  const at = performance.now() + Math.max(ms, Math.min(lastLookMs * 10, pollMs))
   if (!reaping || at >= nextLookAt) return
   clearTimeout(timer)
   nextLookAt = at
