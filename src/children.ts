@@ -53,7 +53,8 @@ export async function endDescendants(stage: StageName, running: Running, endsAt:
     const left = stage === 'children' ? children : [...children, ...sidecars] // the hooks of flush may have started some
     for (const found of left) {
       const key = keyOf(found)
-      if (!asked.has(key)) asked.set(key, { ...found, endsAt: Math.min(endsAt, startedAt + ask(found)), killed: false })
+      if (!asked.has(key))
+        asked.set(key, { pid: found.pid, endsAt: Math.min(endsAt, startedAt + ask(found)), killed: false })
     }
     const remaining = new Set(left.map(keyOf))
     for (const [key, known] of asked) if (remaining.has(key) && startedAt >= known.endsAt) kill(known)
@@ -68,7 +69,6 @@ export async function endDescendants(stage: StageName, running: Running, endsAt:
 
 interface Asked {
   readonly pid: number
-  readonly startTime: number
   readonly endsAt: number
   killed: boolean
 }

@@ -45,7 +45,12 @@ export function clockOptions(): ClockOptions {
 /** Node's cluster has forked it, and its primary stops it. */
 export function isClusterWorker(): boolean {
   // Loaded only where there is a channel to a parent, as every cluster worker has.
-  return process.connected && (process.getBuiltinModule('node:cluster') as unknown as Cluster).isWorker
+  return process.connected && cluster().isWorker
+}
+
+/** Node's module, which takes its time to load. */
+export function cluster(): Cluster {
+  return process.getBuiltinModule('node:cluster') as unknown as Cluster
 }
 
 /** Where this process runs. Throws PID1_INVALID_OPTION when `PID1_GRACE_PERIOD` cannot be understood. */

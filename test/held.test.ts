@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { makeFolder } from './helpers/folder.ts'
 import { assertEnded } from './helpers/report.ts'
 import { asChildAndPid1, asPid1, type Ended, fixturePath, type Run, start } from './helpers/run.ts'
 
@@ -103,10 +103,4 @@ async function stop(run: Run, signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended
   await run.line(/ready/)
   run.signal(signal)
   return run.ended
-}
-
-function makeFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'held-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
 }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { createRequire } from 'node:module'
-import { constants, tmpdir } from 'node:os'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { makeFolder } from './helpers/folder.ts'
 import { assertEnded } from './helpers/report.ts'
 import { asChildAndPid1, asPid1, type Ended, fixturePath, type Run, start, unshare } from './helpers/run.ts'
 import { pressCtrlC, startOnTerminal } from './helpers/terminal.ts'
@@ -236,12 +237,6 @@ async function startBeside(
   const run = start(t, 'core/signals.js', { pid1, env, args: [beside, signal] })
   await run.line(/^ready$/m)
   return run
-}
-
-function makeFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'signals-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
 }
 
 async function makeKeptConnection(t: TestContext, port: number): Promise<void> {

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { graceMs, start } from './contenders.js'
+import { residentOf } from './processes.js'
 import { each, ofRuns, rotated, spread, table } from './statistics.js'
 
 const contenders = ['pid1', 'bare-exit']
@@ -29,10 +29,6 @@ async function serve(name, pid1, seconds) {
   await server.stop(graceMs)
   if (errors + non2xx > 0) throw new Error(`${name}: ${errors} errors, ${non2xx} answers other than 2xx`)
   return { idleKib, loadedKib, perSecond: requests.average }
-}
-
-function residentOf(pid) {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 }
 
 function show(results, runs) {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { startServer } from './processes.js'
+import { childrenOf, residentOf, startServer } from './processes.js'
 import { each, ofRuns, rotated, spread, table } from './statistics.js'
 
 const app = fileURLToPath(new URL('orphans-app.js', import.meta.url))
@@ -71,16 +71,11 @@ function zombiesOf(pid) {
 function costOf(pid) {
   const all = [pid, ...childrenOf(pid).filter((child) => isNode(child))]
   const ticks = all.flatMap((one) => statOf(one)?.slice(11, 13) ?? []).map(Number)
-  const sizes = all.map((one) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${one}/status`, 'utf8'))?.[1] ?? 0))
-  return { cpuMs: sum(ticks) * 10, residentKib: sum(sizes) }
+  return { cpuMs: sum(ticks) * 10, residentKib: sum(all.map(residentOf)) }
 }
 
 function isNode(pid) {
   return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'node'
-}
-
-function childrenOf(pid) {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
 }
 
 /** The fields of `stat` from the state on, or undefined where the process is gone. */

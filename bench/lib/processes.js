@@ -111,7 +111,16 @@ function environment(more) {
 }
 
 function onlyChildOf(pid) {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-  if (!/^\d+$/.test(children)) throw new Error(`Expected one child of ${pid}, got "${children}"`)
-  return Number(children)
+  const children = childrenOf(pid)
+  if (children.length !== 1) throw new Error(`Expected one child of ${pid}, got "${children.join()}"`)
+  return children[0]
+}
+
+export function childrenOf(pid) {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+}
+
+/** Resident memory, in KiB. */
+export function residentOf(pid) {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 }

@@ -1,14 +1,14 @@
-import type { Cluster, Worker } from 'node:cluster'
+import type { Worker } from 'node:cluster'
 import { subscribe } from 'node:diagnostics_channel'
 import { marginMs, waitAtMost } from '../deadline.ts'
-import { hasTerminal, isWorker } from '../environment.ts'
+import { cluster, hasTerminal, isWorker } from '../environment.ts'
 import { Pid1Error } from '../errors.ts'
 import { registerHook } from '../hooks.ts'
 import { note } from '../log.ts'
 import { native } from '../native.ts'
 import { listOpenFiles } from '../processes.ts'
 import type { HookContext, Running } from '../state.ts'
-import { drainSettings } from './drain.ts'
+import { drainSettings, reactionMs } from './drain.ts'
 import { stopNew, untilEmpty } from './listener.ts'
 
 /** From now on the sockets are known that a primary listens on for its workers. */
@@ -42,10 +42,6 @@ const primaryQuietMs = 60
 // So much sooner than the workers stop accepting, where they go on for a while.
 const aheadMs = 200
 
-function cluster(): Cluster {
-  return process.getBuiltinModule('node:cluster') as unknown as Cluster
-}
-
 async function drainWorkers(workers: Worker[], running: Running, context: HookContext): Promise<void> {
   const delayMs = Math.min(drainSettings({}).drainDelayMs, context.remainingMs() / 3)
   if (delayMs > 0) {
@@ -58,7 +54,6 @@ async function drainWorkers(workers: Worker[], running: Running, context: HookCo
   complainOfEnds(workers)
 }
 
-const reactionMs = 10
 // Done; done on a terminal after Ctrl-C; done with `exitCode: 'signal'`.
 const goodCodes = new Set([0, 130, 143])
 

@@ -57,7 +57,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
 }
 
 // A drain ends so much before its time is up: what it has to say then must still leave.
-const reactionMs = 10
+export const reactionMs = 10
 const tellAfterMs = 150
 // A client pool that was just told takes another idle connection for its next request.
 const quietAfterRequestMs = 100

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { makeFolder } from '../helpers/folder.ts'
 import { assertEnded } from '../helpers/report.ts'
 import { asPid1, type Ended, fixturePath, unshare } from '../helpers/run.ts'
 import { pressCtrlC, startOnTerminal } from '../helpers/terminal.ts'
@@ -40,10 +40,4 @@ async function pressCtrlCBehind(t: TestContext, command: readonly string[]): Pro
   assert.equal(ended.stdout.match(/hook begins: SIGINT/g)?.length, 1, ended.stdout)
   assert.equal(ended.stdout.match(/hook ends/g)?.length, 1, ended.stdout)
   return ended
-}
-
-function makeFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'signals-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
 }
