@@ -221,7 +221,7 @@ static double leave_after(double code, double ms) {
   return or_errno(set_timer(ms < 1 ? 1 : (int64_t)ms));
 }
 
-/* ---- listening sockets ---- */
+/* ---- sockets ---- */
 
 /*
  * New connections are refused from now on, while those that are half made or wait to be accepted still come in: they belong to
@@ -346,6 +346,16 @@ static double handshakes(double fd, double unused) {
   return (double)count;
 }
 
+/* For how long no data has gone over a connection, in milliseconds, as the kernel has it; its own probes do not count. */
+static double silent_ms(double fd, double unused) {
+  (void)unused;
+  struct tcp_info info = {.tcpi_last_data_sent = 0};
+  socklen_t size = sizeof info;
+  if (getsockopt((int)fd, IPPROTO_TCP, TCP_INFO, &info, &size) == -1) return -errno;
+  if (size < offsetof(struct tcp_info, tcpi_last_data_recv) + sizeof info.tcpi_last_data_recv) return -EOPNOTSUPP;
+  return info.tcpi_last_data_sent < info.tcpi_last_data_recv ? info.tcpi_last_data_sent : info.tcpi_last_data_recv;
+}
+
 /* ---- Node-API ---- */
 
 typedef struct {
@@ -370,6 +380,7 @@ static const operation operations[] = {
     {"isListening", is_listening},
     {"queueLength", queue_length},
     {"handshakes", handshakes},
+    {"silentMs", silent_ms},
 };
 
 static napi_value run(napi_env env, napi_callback_info info) {

@@ -23,6 +23,7 @@ export interface Native {
   queueLength(fd: number): number
   queueLimit(fd: number): number
   handshakes(fd: number): number
+  silentMs(fd: number): number
 }
 
 /** The native part, or undefined where there is none for this machine, or where it may not be loaded. */

@@ -15,7 +15,7 @@ const object = process.env['PID1_TEST_NATIVE'] ?? built
 // QEMU's user mode 7.2 says no to PR_SET_CHILD_SUBREAPER, SO_BINDTOIFINDEX and NETLINK_SOCK_DIAG, and gives of TCP_INFO
 // only the first four bytes, in which no queue is.
 const isEmulated = !object.endsWith(`linux-${process.arch}.node`)
-const { EINVAL, ENOPROTOOPT, EPROTONOSUPPORT } = constants.errno
+const { EINVAL, ENOPROTOOPT, EOPNOTSUPP, EPROTONOSUPPORT } = constants.errno
 
 operates('what is no number is refused, and no number does harm', async (t, pid1) => {
   const ended = await startPart(t, pid1, 'wrong-arguments.js').ended
@@ -126,6 +126,16 @@ for (const [operation, status] of [
     })
   }
 }
+
+operates('the kernel tells for how long a connection has been silent', async (t, pid1) => {
+  const ended = await startPart(t, pid1, 'silent.js').ended
+  assertStoppedWell(ended)
+  const [silent = NaN, received = NaN, sent = NaN, ...more] = ended.stdout.trim().split('\n').map(Number)
+  assert.equal(more.length, 0)
+  if (isEmulated) return assert.deepEqual([silent, received, sent], [-EOPNOTSUPP, -EOPNOTSUPP, -EOPNOTSUPP])
+  assert.ok(silent >= 280 && silent < 5000, ended.stdout)
+  for (const used of [received, sent]) assert.ok(used >= 0 && used < 250, ended.stdout)
+})
 
 function operates(name: string, body: (t: TestContext, pid1: boolean) => Promise<void>): void {
   asChildAndPid1(name, async (t, pid1) => {

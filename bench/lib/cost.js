@@ -10,25 +10,42 @@ const contenders = ['pid1', 'bare-exit']
 export async function measureCost({ pid1, quick, runs = quick ? 3 : 20, say }) {
   const results = Object.fromEntries(contenders.map((name) => [name, []]))
   for (let run = 0; run < runs; run++) {
-    for (const name of rotated(contenders, run)) results[name].push(await serve(name, pid1, quick ? 1 : 5))
-    const [ours, bare] = contenders.map((name) => results[name].at(-1))
-    say(`cost, run ${run + 1}/${runs}: ${(ours.perSecond / bare.perSecond).toFixed(3)} of the throughput`)
+    const pair = await servePair(rotated(contenders, run), pid1, quick ? 1 : 5)
+    for (const name of contenders) results[name].push(pair[name])
+    say(
+      `cost, run ${run + 1}/${runs}: ${(pair.pid1.perSecond / pair['bare-exit'].perSecond).toFixed(3)} of the throughput`,
+    )
   }
   return { results, text: show(results, runs) }
 }
 
-async function serve(name, pid1, seconds) {
-  const server = await start(name, { pid1 })
+/** Both are there at once and are asked in turn, a second each, so that a machine that slows down slows both. */
+async function servePair(names, pid1, rounds) {
+  const servers = []
+  for (const name of names)
+    servers.push({ name, ...(await start(name, { pid1 })), idleKib: 0, loadedKib: 0, rates: [] })
   await delay(1000) // start-up is over
-  const idleKib = residentOf(server.pid)
-  const load = { url: `http://127.0.0.1:${server.port}/`, connections: 50 }
-  await autocannon({ ...load, duration: 1 }) // compiled by then
-  const { requests, errors, non2xx } = await autocannon({ ...load, duration: seconds })
+  for (const server of servers) server.idleKib = residentOf(server.pid)
+  for (const server of servers) await rateOf(server, 2) // compiled by then
+  for (let round = 0; round < rounds; round++) {
+    for (const server of [...servers, ...servers.toReversed()]) server.rates.push(await rateOf(server, 1))
+  }
   await delay(1000)
-  const loadedKib = residentOf(server.pid)
-  await server.stop(graceMs)
+  for (const server of servers) server.loadedKib = residentOf(server.pid)
+  for (const server of servers) await server.stop(graceMs)
+  return Object.fromEntries(
+    servers.map(({ name, idleKib, loadedKib, rates }) => [name, { idleKib, loadedKib, perSecond: mean(rates) }]),
+  )
+}
+
+async function rateOf({ name, port }, duration) {
+  const { requests, errors, non2xx } = await autocannon({ url: `http://127.0.0.1:${port}/`, connections: 50, duration })
   if (errors + non2xx > 0) throw new Error(`${name}: ${errors} errors, ${non2xx} answers other than 2xx`)
-  return { idleKib, loadedKib, perSecond: requests.average }
+  return requests.average
+}
+
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
 function show(results, runs) {

@@ -15,6 +15,7 @@ import {
   ordinaryRequests,
   tellAll,
   tellToGo,
+  watchRequests,
 } from './connections.ts'
 import { stopListening } from './listener.ts'
 
@@ -40,7 +41,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const { server, connections, options } = drained
   const settings = drainSettings(options)
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
-  connections.draining = true
+  const unwatch = watchRequests(connections)
   connections.onClosed = count
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
@@ -50,7 +51,8 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   tellAll(connections)
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
   const late = cutTheRest(connections)
-  connections.draining = connections.telling = false // where the process lives on, the server may listen again
+  connections.telling = false // where the process lives on, the server may listen again
+  unwatch()
   server.closeAllConnections() // those that were there before the server was tracked, and never made a request
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
   if (afterDrain === 'late') throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
@@ -167,7 +169,7 @@ function cutTheRest(connections: Connections): string[] {
   for (const connection of connections.all.values()) {
     const ordinary = ordinaryRequests(connection)
     // Without its query, which may hold secrets.
-    requests.push(...ordinary.map(({ req }) => `${req.method} ${req.url?.split('?')[0]}`))
+    requests.push(...ordinary.map(({ method, url }) => `${method} ${url?.split('?')[0]}`))
     if (state.running !== undefined) state.running.connections.cut += ordinary.length
     if (ordinary.length > 0) {
       cut(connection)
