@@ -29,6 +29,8 @@ export interface Options {
   readonly endlessMs?: number
   /** The default of every server's `drainDelayMs`. */
   readonly drainDelayMs?: number
+  /** The default of every server's `whileDraining`. */
+  readonly whileDraining?: 'serve' | 'refuse'
 }
 
 /** What `drainOnShutdown` takes, for one server. Times are in milliseconds. */
@@ -42,6 +44,11 @@ export interface DrainOptions {
    * the time there is. Default: 0; 5000 on Kubernetes.
    */
   readonly drainDelayMs?: number
+  /**
+   * What happens to requests that still arrive, on connections that are open: they are answered, or refused with 503 and
+   * `Retry-After` (with HTTP/2: as a stream that may be sent again). Default: `'serve'`.
+   */
+  readonly whileDraining?: 'serve' | 'refuse'
   /** Called when the last ordinary request is answered and no connection lingers: the place of a framework's own close. */
   readonly afterDrain?: () => unknown
 }
@@ -90,6 +97,7 @@ export function checkOptions(options: unknown): asserts options is Options {
     lingerMs: milliseconds,
     endlessMs: milliseconds,
     drainDelayMs: milliseconds,
+    whileDraining: oneOf('serve', 'refuse'),
   })
 }
 
@@ -99,6 +107,7 @@ export function checkDrainOptions(options: unknown): asserts options is DrainOpt
     lingerMs: milliseconds,
     endlessMs: milliseconds,
     drainDelayMs: milliseconds,
+    whileDraining: oneOf('serve', 'refuse'),
     afterDrain: aFunction,
   })
 }

@@ -1,8 +1,15 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { Server as NetServer, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { native } from '../native.ts'
+import { isEventStream, sayClose, unavailable } from './answers.ts'
+import { cutStreams, endEventStreams, goAway, nameOfStream, openStreams, ordinaryStreams } from './http2.ts'
 import { sayGoingAway } from './websocket.ts'
+
+/** A server of http, https or http2. */
+export type Server = NetServer & { closeAllConnections?(): void }
 
 /**
  * The connections of one server. What is known of each is as old as the drain: nothing is done per request before it, for
@@ -18,8 +25,18 @@ export interface Connections {
   onClosed: (connection: Connection) => void
 }
 
+/** What is told of a request that had to be cut. */
+export interface Request {
+  readonly method?: string | undefined
+  readonly url?: string | undefined
+}
+
 export interface Connection {
   readonly socket: Socket
+  /** With HTTP/2, whose streams take the place of the responses. */
+  readonly session: ServerHttp2Session | undefined
+  /** When a session was told that the server goes away, as `performance.now()`. */
+  goAwayAt: number | undefined
   /** Requests whose answers are not finished, in their order: several with pipelining. */
   readonly responses: ServerResponse[]
   /** The last request of several that had been read before the drain: its answer is known when its turn has come. */
@@ -38,7 +55,7 @@ export interface Connection {
   cut: boolean
 }
 
-/** Tracks the connections of an http or https server, those that are there already included. */
+/** Tracks the connections of a server, those of HTTP/1 that are there already included. */
 export function trackConnections(server: Server): Connections {
   const connections: Connections = {
     server,
@@ -48,11 +65,18 @@ export function trackConnections(server: Server): Connections {
     onClosed: () => {},
   }
   for (const socket of socketsOf(server, 'all')) track(socket, connections)
-  server.on('connection', (socket: Socket) => void track(socket, connections))
+  // Comes while the event is handed out that brings its socket, before we are told of that.
+  let newest: ServerHttp2Session | undefined
+  server.on('session', (session: ServerHttp2Session) => void (newest = session))
+  const onSocket = (socket: Socket) => {
+    track(socket, connections, newest)
+    newest = undefined
+  }
+  server.on('connection', onSocket)
   // With TLS it is another socket that carries the requests; the raw one is its handshake.
-  server.on('secureConnection', (socket: Socket) => {
+  server.on('secureConnection', (socket: TLSSocket) => {
     forgetHandshakeOf(socket, connections)
-    track(socket, connections)
+    onSocket(socket)
   })
   return connections
 }
@@ -73,8 +97,18 @@ export function watchRequests(connections: Connections): () => void {
     const { server, socket, response } = message as { server: object; socket: Socket; response: ServerResponse }
     if (server === connections.server) onRequest(connections, socket, response)
   }
+  const onStream = ({ session }: ServerHttp2Stream) => {
+    const connection = session && ofSession.get(session)
+    if (connection === undefined) return
+    connection.usedAt = performance.now()
+    if (connections.telling) tellSession(connection)
+  }
   subscribe('http.server.request.start', onRequestStart)
-  return () => void unsubscribe('http.server.request.start', onRequestStart)
+  connections.server.on('stream', onStream)
+  return () => {
+    unsubscribe('http.server.request.start', onRequestStart)
+    connections.server.off('stream', onStream)
+  }
 }
 
 /** Does this socket belong to a server that is drained? */
@@ -82,18 +116,28 @@ export function isTracked(socket: object | undefined): boolean {
   return socket !== undefined && trackedSockets.has(socket)
 }
 
-/** Every answer whose head is not sent yet says `Connection: close`, and so does every later one. */
+/**
+ * Every answer whose head is not sent yet says `Connection: close`, and so does every later one. With HTTP/2 every session is
+ * told that has a stream, and the others as soon as they have.
+ */
 export function tellAll(connections: Connections): void {
   connections.telling = true
   for (const connection of connections.all.values()) {
-    for (const response of connection.responses) sayClose(response, connection)
+    if (connection.session !== undefined && openStreams(connection.session).length > 0) tellSession(connection)
+    for (const response of connection.responses) tell(connection, response)
   }
 }
 
 /** Requests whose head is complete and whose answer has an end. A download and a long poll are among them. */
-export function ordinaryRequests({ responses, waiting }: Connection): IncomingMessage[] {
+export function ordinaryRequests({ responses, waiting, session }: Connection): Request[] {
+  if (session !== undefined) return ordinaryStreams(session).map(nameOfStream)
   const requests = responses.filter((response) => !isEventStream(response)).map(({ req }) => req)
   return waiting === undefined ? requests : [...requests, waiting]
+}
+
+export function isAnswering({ responses, waiting, session }: Connection): boolean {
+  if (session !== undefined) return ordinaryStreams(session).length > 0
+  return waiting !== undefined || responses.some((response) => !isEventStream(response))
 }
 
 /**
@@ -108,16 +152,20 @@ export function isQuiet(connection: Connection, now: number): boolean {
 }
 
 /** Nothing is going on that a request could come of: it may be closed when it has been idle for long enough. */
-export function isIdle(connection: Connection): boolean {
-  return connection.responses.length === 0 && !isUpgraded(connection.socket) && !hasHalfHead(connection)
+export function isIdle({ responses, session, socket, bytesBetween }: Connection): boolean {
+  if (session !== undefined) return !session.closed && openStreams(session).length === 0
+  return responses.length === 0 && !isUpgraded(socket) && socket.bytesRead <= bytesBetween
 }
 
 /** Tells what has no end of its own to go; half a request head may still become a request. */
 export function tellToGo(connection: Connection): void {
-  if (connection.told || (connection.responses.length === 0 && !isUpgraded(connection.socket))) return
+  const { socket, session, responses } = connection
+  const isOpen = session === undefined ? responses.length > 0 || isUpgraded(socket) : openStreams(session).length > 0
+  if (connection.told || !isOpen) return
   connection.told = true
-  if (isUpgraded(connection.socket)) return sayGoingAway(connection.socket)
-  for (const response of connection.responses) {
+  if (session !== undefined) return endEventStreams(session)
+  if (isUpgraded(socket)) return sayGoingAway(socket)
+  for (const response of responses) {
     response.on('error', () => {}) // 'write after end': the app may go on writing
     response.end()
   }
@@ -126,10 +174,11 @@ export function tellToGo(connection: Connection): void {
 /** An ordinary request whose time is up: 503 where no answer has begun, then the end. */
 export function cut(connection: Connection): void {
   connection.cut = true
-  const { socket, responses } = connection
+  const { socket, session, responses } = connection
+  if (session !== undefined) return cutStreams(session)
   // On the socket, not by the response: the app may still want to set headers, and that must not throw.
   if (responses[0]?.headersSent === false && socket.writable) {
-    socket.write('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    socket.write(unavailable)
     return socket.destroySoon()
   }
   socket.destroy()
@@ -137,10 +186,13 @@ export function cut(connection: Connection): void {
 
 const unseen = -1
 const trackedSockets = new WeakSet<object>()
+const ofSession = new WeakMap<object, Connection>()
 
-function track(socket: Socket, connections: Connections): Connection {
+function track(socket: Socket, connections: Connections, session?: ServerHttp2Session): Connection {
   const connection: Connection = {
     socket,
+    session,
+    goAwayAt: undefined,
     responses: [],
     waiting: undefined,
     usedAt: performance.now(),
@@ -152,6 +204,7 @@ function track(socket: Socket, connections: Connections): Connection {
   }
   connections.all.set(socket, connection)
   trackedSockets.add(socket)
+  if (session !== undefined) ofSession.set(session, connection)
   socket.once('close', () => {
     if (connections.all.delete(socket)) connections.onClosed(connection)
   })
@@ -210,7 +263,7 @@ function onRequest(connections: Connections, socket: Socket, response: ServerRes
 }
 
 function follow(connections: Connections, connection: Connection, response: ServerResponse): void {
-  if (connections.telling) sayClose(response, connection)
+  if (connections.telling) tell(connection, response)
   response.once('close', () => {
     connection.responses.splice(connection.responses.indexOf(response), 1)
     connection.usedAt = performance.now()
@@ -220,38 +273,14 @@ function follow(connections: Connections, connection: Connection, response: Serv
   })
 }
 
-/**
- * By wrapping `writeHead`, which every answer passes: `shouldKeepAlive` alone does nothing where the app sets a
- * `Connection` header itself, as proxies do. Of pipelined requests only the last may say it: Node closes after it.
- */
-function sayClose(response: ServerResponse, connection: Connection): void {
-  if (response.headersSent) return
-  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse
-  response.writeHead = (...args: unknown[]): ServerResponse => {
-    const isLast = connection.responses.at(-1) === response && connection.waiting === undefined
-    if (!isLast || response.headersSent || Number(args[0]) < 200) return writeHead(...args)
-    response.setHeader('Connection', 'close')
-    return writeHead(...args.map(withoutConnection))
-  }
+function tellSession(connection: Connection): void {
+  if (connection.session === undefined || connection.goAwayAt !== undefined) return
+  connection.goAwayAt = performance.now()
+  goAway(connection.session)
 }
 
-/** The headers that `writeHead` takes: an object, a list of names and values in turn, or a list of pairs. */
-function withoutConnection(headers: unknown): unknown {
-  if (typeof headers !== 'object' || headers === null) return headers
-  if (!Array.isArray(headers))
-    return Object.fromEntries(Object.entries(headers).filter(([name]) => !isConnection(name)))
-  if (Array.isArray(headers[0])) return headers.filter((pair: unknown[]) => !isConnection(pair[0]))
-  return headers.filter((_, index) => !isConnection(headers[index - (index % 2)]))
-}
-
-function isConnection(name: unknown): boolean {
-  return String(name).toLowerCase() === 'connection'
-}
-
-/** Needs `response._header`, the head as it was sent: `getHeader` does not see what `writeHead` was given as a list. */
-function isEventStream(response: ServerResponse): boolean {
-  const { _header: head } = response as { _header?: string | null }
-  return response.headersSent && /^content-type:\s*text\/event-stream/im.test(head ?? '')
+function tell(connection: Connection, response: ServerResponse): void {
+  sayClose(response, () => connection.responses.at(-1) === response && connection.waiting === undefined)
 }
 
 /** By us or by the app itself, which has `shutdownSignal()`: its head has said keep-alive, and nothing else will follow. */
@@ -263,8 +292,4 @@ function leaveWithStream(connection: Connection): void {
 /** Needs `socket.parser`: null once an upgrade (or CONNECT) has taken the socket away from http. */
 function isUpgraded(socket: Socket): boolean {
   return (socket as { parser?: unknown }).parser === null
-}
-
-function hasHalfHead(connection: Connection): boolean {
-  return connection.socket.bytesRead > connection.bytesBetween
 }

@@ -1,8 +1,7 @@
-import type { Server as HttpServer } from 'node:http'
 import { registerHook } from '../hooks.ts'
 import { checkDrainOptions, type DrainOptions, expectThat, isDisabled } from '../options.ts'
 import { state, undo, type Unregister } from '../state.ts'
-import { isTracked, trackConnections } from './connections.ts'
+import { isTracked, type Server, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, drainSettings } from './drain.ts'
 import {
   endWebSockets,
@@ -13,13 +12,18 @@ import {
   type WebSocketServer,
 } from './websocket.ts'
 
-export function drainOnShutdown<Server extends object>(server: Server, options: DrainOptions = {}): Server {
+export function drainOnShutdown<Drained extends object>(server: Drained, options: DrainOptions = {}): Drained {
   checkDrainOptions(options)
-  const isKnown = isWebSocketServer(server) || isHttpServer(server)
-  expectThat(isKnown, 'the server', 'an http or https server (what `app.listen()` returns) or a ws server', server)
+  const isKnown = isWebSocketServer(server) || isServer(server)
+  expectThat(
+    isKnown,
+    'the server',
+    'an http, https or http2 server (what `app.listen()` returns) or a ws server',
+    server,
+  )
   if (isDisabled()) return server
   if (isWebSocketServer(server)) registerWebSocketServer(server, options)
-  else if (isHttpServer(server)) registerHttpServer(server, options)
+  else if (isServer(server)) registerServer(server, options)
   return server
 }
 
@@ -32,7 +36,7 @@ interface Registered extends DrainedServer {
 const registered = new WeakMap<object, Registered>()
 const registeredWebSocketServers = new WeakSet<object>()
 
-function registerHttpServer(server: HttpServer, options: DrainOptions): void {
+function registerServer(server: Server, options: DrainOptions): void {
   const known = registered.get(server)
   if (known !== undefined) {
     known.options = { ...known.options, ...options }
@@ -67,7 +71,7 @@ function registerWebSocketServer(server: WebSocketServer, options: DrainOptions)
   registeredWebSocketServers.add(server)
   trackWebSockets(server)
   const httpServer = httpServerOf(server)
-  if (httpServer !== undefined) return registerHttpServer(httpServer, options)
+  if (httpServer !== undefined) return registerServer(httpServer, options)
   registerHook({
     name: 'WebSocket server',
     stage: 'intake',
@@ -78,17 +82,14 @@ function registerWebSocketServer(server: WebSocketServer, options: DrainOptions)
   })
 }
 
-function isHttpServer(value: unknown): value is HttpServer {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'listening' in value &&
-    'closeIdleConnections' in value &&
-    typeof value.closeIdleConnections === 'function'
-  )
+/** Known by a method that only a server of http or https has, and one that only a server of http2 has. */
+function isServer(value: unknown): value is Server {
+  if (typeof value !== 'object' || value === null || !('listening' in value)) return false
+  const methods = value as { closeIdleConnections?: unknown; updateSettings?: unknown }
+  return typeof (methods.closeIdleConnections ?? methods.updateSettings) === 'function'
 }
 
-function nameOf(server: HttpServer): string {
+function nameOf(server: Server): string {
   const address = server.address()
   if (address === null) return 'the server'
   return typeof address === 'string' ? `the server on ${address}` : `the server on port ${address.port}`

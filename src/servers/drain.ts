@@ -1,4 +1,3 @@
-import type { Server as HttpServer } from 'node:http'
 import { waitAtMost, withResolvers } from '../deadline.ts'
 import { platformName } from '../environment.ts'
 import { Pid1Error } from '../errors.ts'
@@ -10,18 +9,21 @@ import {
   type Connection,
   type Connections,
   cut,
+  isAnswering,
   isIdle,
   isQuiet,
   ordinaryRequests,
+  type Server,
   tellAll,
   tellToGo,
   watchRequests,
 } from './connections.ts'
 import { stopListening } from './listener.ts'
+import { refuse } from './refusal.ts'
 
 /** A server that is drained at a shutdown. */
 export interface DrainedServer {
-  readonly server: HttpServer
+  readonly server: Server
   readonly connections: Connections
   readonly options: DrainOptions
 }
@@ -30,9 +32,10 @@ export interface DrainedServer {
 export type DrainSettings = Required<Omit<DrainOptions, 'afterDrain'>> & Pick<DrainOptions, 'afterDrain'>
 
 export function drainSettings(options: DrainOptions): DrainSettings {
-  if (state.running?.interactive === true) return { ...options, lingerMs: 0, endlessMs: 0, drainDelayMs: 0 }
+  if (state.running?.interactive === true)
+    return { whileDraining: 'serve', ...options, lingerMs: 0, endlessMs: 0, drainDelayMs: 0 }
   const drainDelayMs = platformName() === 'kubernetes' ? 5000 : 0
-  const all = { lingerMs: 1000, drainDelayMs, ...state.options, ...options }
+  const all = { lingerMs: 1000, whileDraining: 'serve', drainDelayMs, ...state.options, ...options } as const
   return { ...all, endlessMs: all.endlessMs ?? all.lingerMs }
 }
 
@@ -49,11 +52,14 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   // Who is told dials again, and must not hit the listener while it closes. But a long queue empties only when clients leave.
   if (!refuses) await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
   tellAll(connections)
+  const accept = refuse(server, settings.whileDraining === 'refuse')
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
   const late = cutTheRest(connections)
-  connections.telling = false // where the process lives on, the server may listen again
+  // Where the process lives on, the server may listen again.
+  connections.telling = false
+  accept()
   unwatch()
-  server.closeAllConnections() // those that were there before the server was tracked, and never made a request
+  server.closeAllConnections?.() // those that were there before the server was tracked, and never made a request
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
   if (afterDrain === 'late') throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
 }
@@ -90,6 +96,7 @@ async function letAllGo(
     const now = performance.now()
     const allowance = pace(connections.all.size, now)
     const quietMs = Math.min(quietAfterRequestMs, settings.lingerMs)
+    letSessionsGo(connections, settings.whileDraining === 'refuse' ? 0 : settings.lingerMs, allowance, now)
     const mayClose = now - connections.lastRequestAt >= quietMs || now - beganAt >= settings.lingerMs
     closeIdle(connections, settings.lingerMs, mayClose ? allowance : none, now)
     const remaining = [...connections.all.values()]
@@ -113,6 +120,9 @@ interface Allowance {
   old: number
 }
 
+// So long a client of HTTP/2 has to answer that it has heard.
+const acknowledgeMs = 500
+
 const none: Allowance = { recent: 0, old: 0 }
 const oldMs = 10_000
 
@@ -131,6 +141,7 @@ function newPace(beganAt: number): (size: number, now: number) => Allowance {
 /** Closes connections that have been idle for long enough, and of which a whole poll phase brought no bytes. */
 function closeIdle(connections: Connections, lingerMs: number, { recent, old }: Allowance, now: number): void {
   for (const connection of connections.all.values()) {
+    if (connection.session !== undefined) continue
     const quiet = isQuiet(connection, now)
     const idleMs = now - connection.usedAt
     if (!quiet || !isIdle(connection) || idleMs < lingerMs) continue
@@ -138,8 +149,15 @@ function closeIdle(connections: Connections, lingerMs: number, { recent, old }: 
   }
 }
 
-function isAnswering(connection: Connection): boolean {
-  return ordinaryRequests(connection).length > 0
+/** Sessions of HTTP/2 end with their last stream. Those that have none, and had none for long enough, are closed a few at a time. */
+function letSessionsGo(connections: Connections, lingerMs: number, { recent }: Allowance, now: number): void {
+  for (const connection of connections.all.values()) {
+    const { session, goAwayAt, usedAt } = connection
+    if (session === undefined || session.closed) continue
+    const isOver = goAwayAt === undefined ? now - usedAt >= lingerMs && recent-- > 0 : true
+    const isDeaf = goAwayAt !== undefined && now - goAwayAt >= acknowledgeMs
+    if (isDeaf || (isOver && isIdle(connection))) session.close()
+  }
 }
 
 /** WebSockets, event streams, half request heads: told to go when all ordinary requests are answered, then ended. */

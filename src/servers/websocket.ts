@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -43,7 +44,7 @@ export function httpServerOf(server: WebSocketServer): Server | undefined {
 }
 
 /** Notes which upgraded sockets are WebSockets. Listens only while the app does: Node asks whether anybody listens. */
-export function noteUpgrades(server: Server): void {
+export function noteUpgrades(server: EventEmitter): void {
   const noteUpgrade = (request: IncomingMessage, socket: Duplex) => {
     if (request.headers.upgrade?.toLowerCase() === 'websocket') upgraded.add(socket)
   }
@@ -52,10 +53,10 @@ export function noteUpgrades(server: Server): void {
     if (!server.listeners('upgrade').some(isOurs)) server.prependListener('upgrade', noteUpgrade)
   }
   if (server.listenerCount('upgrade') > 0) listen()
-  server.on('newListener', (event, listener) => {
+  server.on('newListener', (event: string, listener: unknown) => {
     if (event === 'upgrade' && !isOurs(listener)) listen()
   })
-  server.on('removeListener', (event) => {
+  server.on('removeListener', (event: string) => {
     if (event === 'upgrade' && server.listeners('upgrade').every(isOurs)) server.off('upgrade', noteUpgrade)
   })
 }

@@ -38,6 +38,30 @@ for (const [name, load] of keptConnections) {
   })
 }
 
+for (const tls of [false, true]) {
+  const load = { clients: 50, streams: 4, thinkMs: 5, tls }
+  const name = `50 clients of HTTP/2 with 4 streams each${tls ? ', over TLS,' : ''}`
+
+  asChildAndPid1(`${name} lose nothing`, async (t, pid1) => {
+    const run = start(t, 'servers/http2.js', { pid1, args: [JSON.stringify({ tls })] })
+    const { counted } = await startClients(t, await run.port(), load)
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.equal(reportIn(ended).connections.cut, 0)
+    assertNoneLost(await counted, load)
+  })
+
+  // Of streams that take a while, so that some are under way whenever it comes.
+  test(`${name} lose some of a server that just leaves: the count can fail`, async (t) => {
+    const run = start(t, 'servers/http2.js', { args: [JSON.stringify({ tls })], env: { PID1_DISABLE: '1' } })
+    const { counted } = await startClients(t, await run.port(), { ...load, path: '/busy' })
+    run.signal('SIGKILL')
+    await run.ended
+    assert.ok((await counted).lost > 0)
+  })
+}
+
 asChildAndPid1('500 new connections a second lose nothing, each with one POST', async (t, pid1) => {
   const run = start(t, 'servers/http.js', { pid1 })
   const { counted } = await startClients(t, await run.port(), { mode: 'new', rate: 500 })

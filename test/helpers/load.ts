@@ -3,8 +3,9 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type RunOptions, start } from './run.ts'
 
-/** What `clients.js` takes, beside the port. */
+/** What `clients.js` takes, beside the port; with `streams`, on each connection, `http2-clients.js`. */
 export interface Load {
+  readonly streams?: number
   readonly tls?: boolean
   readonly mode?: 'keep-alive' | 'new'
   readonly clients?: number
@@ -42,7 +43,8 @@ export async function startClients(
   load: Load,
   options: Pick<RunOptions, 'inside'> = {},
 ): Promise<Clients> {
-  const file = fileURLToPath(new URL('clients.js', import.meta.url))
+  const name = load.streams === undefined ? 'clients.js' : 'http2-clients.js'
+  const file = fileURLToPath(new URL(name, import.meta.url))
   const command = [process.execPath, file, JSON.stringify({ ...load, port })]
   const run = start(t, '', { command, ...options })
   await run.line(/ready/)
