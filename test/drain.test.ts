@@ -214,6 +214,49 @@ for (const path of ['/set-header', '/object', '/raw']) {
   })
 }
 
+for (const [name, tls] of httpAndHttps) {
+  asChildAndPid1(
+    `${name}: whileDraining: 'refuse' answers 503 to what comes then, not to what is there`,
+    async (t, pid1) => {
+      const { run, port } = await startServer(t, pid1, { tls, drain: { whileDraining: 'refuse', lingerMs: 3000 } })
+      const late = await dial(t, port, { tls })
+      await ask(late)
+      const busy = await dial(t, port, { tls })
+      busy.send(requestFor('/slow?ms=700'))
+      await run.line(/got/)
+      run.signal('SIGTERM')
+      await waitUntilRefused(port)
+      const body = 'a body that nobody wants'
+      late.send(`POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n`)
+      await late.received(/503[^]*\r\n\r\n/)
+      late.send(body)
+      const answer = answersIn((await late.ended).text)[1] ?? ''
+      assert.match(answer, /^HTTP\/1\.1 503 /)
+      assert.match(answer, /^retry-after: 1\r$/im)
+      assert.equal(saysClose(answer), true, answer)
+      assert.equal((await late.ended).how, 'FIN')
+      assertAnswered((await busy.ended).text, 'answered')
+      const ended = await run.ended
+      assertStoppedWell(ended)
+      const { ended: told, cut } = reportIn(ended).connections
+      assert.deepEqual({ told, cut }, { told: 0, cut: 0 })
+    },
+  )
+}
+
+asChildAndPid1("whileDraining: 'refuse' asks for no body that it would not take", async (t, pid1) => {
+  const { run, port } = await startServer(t, pid1, { drain: { whileDraining: 'refuse', lingerMs: 3000 } })
+  const late = await dial(t, port)
+  await ask(late)
+  run.signal('SIGTERM')
+  await waitUntilRefused(port)
+  late.send('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n')
+  const { text, how } = await late.received(/ 503 /).then(() => late.ended)
+  assert.doesNotMatch(text, / 100 /)
+  assert.equal(how, 'FIN')
+  assertStoppedWell(await run.ended)
+})
+
 asChildAndPid1('half a request head does not hold the server for long', async (t, pid1) => {
   const { run, port } = await startServer(t, pid1, { drain: { lingerMs: 300 } })
   const connection = await dial(t, port)

@@ -49,6 +49,12 @@ const badServers: readonly BadCall[] = [
   ['a linger that is NaN', () => drainOnShutdown(server, { lingerMs: Number.NaN }), /lingerMs/, /NaN/],
   ['endlessMs as text', () => drainOnShutdown(server, untyped({ endlessMs: '1' })), /endlessMs/, /"1" \(string\)/],
   ['a delay that is true', () => drainOnShutdown(server, untyped({ drainDelayMs: true })), /drainDelayMs/, /true/],
+  [
+    'whileDraining that is none',
+    () => drainOnShutdown(server, untyped({ whileDraining: 'drop' })),
+    /whileDraining.*"serve" or "refuse"/,
+    /"drop"/,
+  ],
   ['afterDrain as text', () => drainOnShutdown(server, untyped({ afterDrain: 'x' })), /afterDrain.*function/, /"x"/],
 ]
 

@@ -172,7 +172,7 @@ export function tellToGo(connection: Connection): void {
 }
 
 /** An ordinary request whose time is up: 503 where no answer has begun, then the end. */
-export function cut(connection: Connection): void {
+export async function cut(connection: Connection): Promise<void> {
   connection.cut = true
   const { socket, session, responses } = connection
   if (session !== undefined) return cutStreams(session)

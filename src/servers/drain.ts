@@ -54,7 +54,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   tellAll(connections)
   const accept = refuse(server, settings.whileDraining === 'refuse')
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
-  const late = cutTheRest(connections)
+  const late = await cutTheRest(connections)
   // Where the process lives on, the server may listen again.
   connections.telling = false
   accept()
@@ -182,20 +182,22 @@ function start(afterDrain: DrainOptions['afterDrain']): Promise<unknown> {
 }
 
 /** What is still open when the time is up. Returns the ordinary requests among it. */
-function cutTheRest(connections: Connections): string[] {
+async function cutTheRest(connections: Connections): Promise<string[]> {
   const requests = []
+  const cutting = []
   for (const connection of connections.all.values()) {
     const ordinary = ordinaryRequests(connection)
     // Without its query, which may hold secrets.
     requests.push(...ordinary.map(({ method, url }) => `${method} ${url?.split('?')[0]}`))
     if (state.running !== undefined) state.running.connections.cut += ordinary.length
     if (ordinary.length > 0) {
-      cut(connection)
+      cutting.push(cut(connection))
     } else {
       connection.told = true
       connection.socket.destroySoon()
     }
   }
+  await Promise.all(cutting)
   return requests
 }
 

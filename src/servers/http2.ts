@@ -38,15 +38,15 @@ export function endEventStreams(session: ServerHttp2Session): void {
 }
 
 /** Streams whose time is up: 503 where no answer has begun, then the end. */
-export function cutStreams(session: ServerHttp2Session): void {
+export async function cutStreams(session: ServerHttp2Session): Promise<void> {
   for (const stream of openStreams(session)) {
     stream.on('error', () => {})
     if (stream.headersSent || stream.destroyed) continue
     stream.respond({ ':status': 503, 'retry-after': String(retryAfterSeconds) }, { endStream: true })
   }
   session.close()
-  // What was answered is written in the next turn.
-  setImmediate(() => setImmediate(() => session.destroy()))
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => void setImmediate(resolve)) // until it is written
+  session.destroy()
 }
 
 /** Needs `stream[kRequest]`, which Node's compatibility layer puts there; without it only the number is known. */

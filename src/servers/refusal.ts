@@ -18,7 +18,10 @@ export function refuse(server: EventEmitter, requestsToo: boolean): () => void {
     return true
   }
   server.emit = guarded
+  // Where nobody listens, Node asks for the body by itself.
+  if (requestsToo) server.on('checkContinue', answerWithoutBody)
   return () => {
+    server.off('checkContinue', answerWithoutBody)
     if (server.emit !== guarded) return // somebody else has wrapped it since
     if (before === undefined) Reflect.deleteProperty(server, 'emit')
     else Object.defineProperty(server, 'emit', before)
