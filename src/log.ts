@@ -4,7 +4,7 @@ let debug: Debug | undefined
 
 /** A line for the curious: `DEBUG=pid1:*`. */
 export function note(namespace: string, format: string, ...args: unknown[]): void {
-  if (process.env['DEBUG'] === undefined || process.env['DEBUG'] === '') return
+  if (!process.env['DEBUG']) return
   debug ??= loadDebug()
   debug(`pid1:${namespace}`)(format, ...args)
 }

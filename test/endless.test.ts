@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { WebSocket } from 'ws'
-import { type Connection, dial, requestFor } from './helpers/connection.ts'
+import { type Connection, dial, requestFor, waitUntilRefused } from './helpers/connection.ts'
 import { assertStoppedWell, reportIn } from './helpers/report.ts'
 import { asChildAndPid1, type Ended, type Run, start } from './helpers/run.ts'
 
@@ -41,6 +41,23 @@ for (const [name, app] of withWebSockets) {
     assert.match(ended.stdout, /^closed 1001$/m)
     assertEndedWith(ended, { drained: 0, ended: 1, cut: 0 })
     assertSoonAfter(ended, idle)
+  })
+}
+
+for (const [name, app] of withWebSockets.slice(0, 3)) {
+  asChildAndPid1(`no WebSocket is opened on a server that drains: 503 (${name})`, async (t, pid1) => {
+    const { run, port } = await startApp(t, pid1, app)
+    const { tls = false } = app.options as { tls?: boolean }
+    const late = await dial(t, port, { tls })
+    late.send(requestFor('/'))
+    await late.received(/answered/)
+    run.signal('SIGTERM')
+    await waitUntilRefused(port)
+    late.send(upgrade)
+    const { text, how } = await late.ended
+    assert.match(text, /answered(HTTP\/1\.1 503 Service Unavailable\r\n[^]*Retry-After: 1\r\n[^]*)$/)
+    assert.equal(how, 'FIN')
+    assertStoppedWell(await run.ended)
   })
 }
 

@@ -128,12 +128,14 @@ const oldMs = 10_000
 
 function newPace(beganAt: number): (size: number, now: number) => Allowance {
   let last = beganAt
+  let largest = 0
   return (size, now) => {
     const ms = Math.min(now - last, 10) // a loop that was blocked must not make up for it in bulk
     last = now
+    largest = Math.max(largest, size)
     return {
-      recent: Math.ceil(ms * Math.max(4, size / 200)),
-      old: Math.ceil(ms * Math.max(100, size / 20)),
+      recent: Math.ceil(ms * Math.max(4, largest / 200)),
+      old: Math.ceil(ms * Math.max(100, largest / 20)),
     }
   }
 }
