@@ -41,7 +41,7 @@ const api = ofFirstCopy(
 export const onShutdown: typeof hooks.onShutdown = api.onShutdown
 
 /**
- * Drains an http or https server (what Express's and Koa's `listen` return), or a `ws` server, at the shutdown: new
+ * Drains an http, https or http2 server (what Express's and Koa's `listen` return), or a `ws` server, at the shutdown: new
  * connections are refused, every request is answered, every client told. Before or after `listen`; twice is once.
  *
  * @returns the server
