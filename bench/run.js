@@ -8,10 +8,12 @@ import { measureIdle } from './lib/idle.js'
 import { measureImport } from './lib/imports.js'
 import { measureLost } from './lib/lost.js'
 import { measureOrphans } from './lib/orphans.js'
+import { measureRestarts } from './lib/restarts.js'
 import { whyNoPid1 } from './lib/processes.js'
 
 const sections = {
   lost: measureLost,
+  restarts: measureRestarts,
   idle: measureIdle,
   hook: measureHook,
   blocked: measureBlocked,

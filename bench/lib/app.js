@@ -16,7 +16,9 @@ export function createServer() {
 }
 
 export function listen(server) {
-  server.listen(0, '127.0.0.1', () => console.log(`listening ${server.address().port}`))
+  server.listen(Number(process.env.BENCH_PORT ?? 0), '127.0.0.1', () =>
+    console.log(`listening ${server.address().port}`),
+  )
 }
 
 function answer(request, response) {

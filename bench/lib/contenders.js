@@ -10,10 +10,11 @@ export const label = (name) => labels[name] ?? name
 
 const file = (name) => fileURLToPath(new URL(`../contenders/${name}.js`, import.meta.url))
 
-export function start(name, { pid1, tls = false, hang = false, grace = graceMs }) {
+export function start(name, { pid1, tls = false, hang = false, grace = graceMs, port = 0 }) {
   return startServer(file(name), {
     pid1,
     env: {
+      BENCH_PORT: String(port),
       BENCH_LIMIT_MS: String(limitOf(grace)),
       BENCH_TLS: tls ? '1' : '',
       BENCH_HANG: hang ? '1' : '',

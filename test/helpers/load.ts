@@ -13,6 +13,7 @@ export interface Load {
   readonly thinkMs?: number
   readonly rate?: number
   readonly path?: string
+  readonly method?: 'GET' | 'POST'
   readonly host?: string
   readonly stopAfterMs?: number
   readonly maxMs?: number
