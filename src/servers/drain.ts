@@ -96,12 +96,15 @@ async function letAllGo(
     const now = performance.now()
     const allowance = pace(connections.all.size, now)
     const quietMs = Math.min(quietAfterRequestMs, settings.lingerMs)
-    letSessionsGo(connections, settings.whileDraining === 'refuse' ? 0 : settings.lingerMs, allowance, now)
     const mayClose = now - connections.lastRequestAt >= quietMs || now - beganAt >= settings.lingerMs
-    closeIdle(connections, settings.lingerMs, mayClose ? allowance : none, now)
-    const remaining = [...connections.all.values()]
-    if (!remaining.some(isAnswering)) endEndless(remaining, settings.endlessMs, now)
-    if (!accepting && remaining.every(({ goBy }) => goBy !== undefined)) after ??= start(settings.afterDrain)
+    const { busy, idle } = lookAtAll(
+      connections,
+      settings,
+      mayClose ? allowance : { ...allowance, recent: 0, old: 0 },
+      now,
+    )
+    if (!busy.some(isAnswering)) endEndless(busy, settings.endlessMs, now)
+    if (!accepting && idle === 0 && busy.every(({ goBy }) => goBy !== undefined)) after ??= start(settings.afterDrain)
     if (isOver()) break
     // At least one poll phase between two looks: what arrived meanwhile is seen before a connection is closed.
     await waitAtMost(Math.min(connections.all.size > 0 ? 1 : 5, untilEnd()), [empty.promise])
@@ -118,12 +121,13 @@ interface Allowance {
   recent: number
   /** Idle for over ten seconds: hardly anybody will use them in this very moment. */
   old: number
+  /** Of HTTP/2: a stream that comes now is one that may be sent again. */
+  sessions: number
 }
 
 // So long a client of HTTP/2 has to answer that it has heard.
 const acknowledgeMs = 500
 
-const none: Allowance = { recent: 0, old: 0 }
 const oldMs = 10_000
 
 function newPace(beganAt: number): (size: number, now: number) => Allowance {
@@ -133,42 +137,62 @@ function newPace(beganAt: number): (size: number, now: number) => Allowance {
     const ms = Math.min(now - last, 10) // a loop that was blocked must not make up for it in bulk
     last = now
     largest = Math.max(largest, size)
+    const recent = Math.ceil(ms * Math.max(4, largest / 200))
     return {
-      recent: Math.ceil(ms * Math.max(4, largest / 200)),
+      recent,
+      sessions: recent,
       old: Math.ceil(ms * Math.max(100, largest / 20)),
     }
   }
 }
 
-/** Closes connections that have been idle for long enough, and of which a whole poll phase brought no bytes. */
-function closeIdle(connections: Connections, lingerMs: number, { recent, old }: Allowance, now: number): void {
+/** Closes those that have been idle for long enough. Returns those on which something goes on, and how many are idle. */
+function lookAtAll(
+  connections: Connections,
+  { lingerMs, whileDraining }: DrainSettings,
+  allowance: Allowance,
+  now: number,
+): { busy: Connection[]; idle: number } {
+  const busy = []
   for (const connection of connections.all.values()) {
-    if (connection.session !== undefined) continue
-    const quiet = isQuiet(connection, now)
-    const idleMs = now - connection.usedAt
-    if (!quiet || !isIdle(connection) || idleMs < lingerMs) continue
-    if (idleMs >= oldMs ? old-- > 0 : recent-- > 0) connection.socket.destroy()
+    if (!isIdle(connection)) {
+      if (connection.session !== undefined) closeDeaf(connection, now)
+      busy.push(connection)
+      continue
+    }
+    if (!connection.told) connection.goBy = undefined
+    if (connection.session === undefined) closeIdle(connection, lingerMs, allowance, now)
+    else closeIdleSession(connection, whileDraining === 'refuse' ? 0 : lingerMs, allowance, now)
   }
+  return { busy, idle: connections.all.size - busy.length }
 }
 
-/** Sessions of HTTP/2 end with their last stream. Those that have none, and had none for long enough, are closed a few at a time. */
-function letSessionsGo(connections: Connections, lingerMs: number, { recent }: Allowance, now: number): void {
-  for (const connection of connections.all.values()) {
-    const { session, goAwayAt, usedAt } = connection
-    if (session === undefined || session.closed) continue
-    const isOver = goAwayAt === undefined ? now - usedAt >= lingerMs && recent-- > 0 : true
-    const isDeaf = goAwayAt !== undefined && now - goAwayAt >= acknowledgeMs
-    if (isDeaf || (isOver && isIdle(connection))) session.close()
-  }
+/** Only one of which a whole poll phase has brought no bytes. */
+function closeIdle(connection: Connection, lingerMs: number, allowance: Allowance, now: number): void {
+  const quiet = isQuiet(connection, now)
+  const idleMs = now - connection.usedAt
+  if (!quiet || idleMs < lingerMs) return
+  if (idleMs >= oldMs ? allowance.old-- > 0 : allowance.recent-- > 0) connection.socket.destroy()
+}
+
+/** A session that was told has been idle for long enough. */
+function closeIdleSession(
+  { session, goAwayAt, usedAt }: Connection,
+  lingerMs: number,
+  allowance: Allowance,
+  now: number,
+): void {
+  if (goAwayAt !== undefined || (now - usedAt >= lingerMs && allowance.sessions-- > 0)) session?.close()
+}
+
+/** One whose client has not answered that it has heard: it gets no new streams, and ends with its last one. */
+function closeDeaf({ session, goAwayAt }: Connection, now: number): void {
+  if (goAwayAt !== undefined && now - goAwayAt >= acknowledgeMs) session?.close()
 }
 
 /** WebSockets, event streams, half request heads: told to go when all ordinary requests are answered, then ended. */
-function endEndless(connections: Connection[], endlessMs: number, now: number): void {
+function endEndless(connections: readonly Connection[], endlessMs: number, now: number): void {
   for (const connection of connections) {
-    if (isIdle(connection)) {
-      if (!connection.told) connection.goBy = undefined
-      continue
-    }
     tellToGo(connection)
     connection.goBy ??= now + endlessMs
     if (now < connection.goBy) continue
