@@ -2,15 +2,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { WebSocket } from 'ws'
-import { type Connection, dial, requestFor, waitUntilRefused } from './helpers/connection.ts'
+import { type Connection, dial, requestFor, upgradeFor, waitUntilRefused } from './helpers/connection.ts'
 import { assertStoppedWell, reportIn } from './helpers/report.ts'
 import { asChildAndPid1, type Ended, type Run, start } from './helpers/run.ts'
-
-const upgrade = requestFor('/socket', {
-  headers:
-    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
-    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
-})
 
 interface App {
   readonly fixture: string
@@ -53,7 +47,7 @@ for (const [name, app] of withWebSockets.slice(0, 3)) {
     await late.received(/answered/)
     run.signal('SIGTERM')
     await waitUntilRefused(port)
-    late.send(upgrade)
+    late.send(upgradeFor('/socket'))
     const { text, how } = await late.ended
     assert.match(text, /answered(HTTP\/1\.1 503 Service Unavailable\r\n[^]*Retry-After: 1\r\n[^]*)$/)
     assert.equal(how, 'FIN')
@@ -101,7 +95,7 @@ for (const handedOver of [true, false]) {
   asChildAndPid1(`a WebSocket whose client does not answer the close does not hold (${which})`, async (t, pid1) => {
     const { run, port } = await startApp(t, pid1, ws({ way: 'server', handedOver }))
     const connection = await dial(t, port, { stays: true })
-    connection.send(upgrade)
+    connection.send(upgradeFor('/socket'))
     await connection.received(/ 101 /)
     run.signal('SIGTERM')
     const ended = await run.ended

@@ -64,7 +64,7 @@ export function noteUpgrades(server: EventEmitter): void {
 /** Tells the client that the server goes away (1001): by its own server, else by writing the close frame. */
 export function sayGoingAway(socket: Socket): void {
   const client = clientOf.get(socket)
-  if (client !== undefined) client.close(goingAway, 'shutdown')
+  if (client !== undefined) client.close(goingAway, why)
   else if (upgraded.has(socket) && socket.writable) socket.write(closeFrame)
 }
 
@@ -78,7 +78,7 @@ export async function endWebSockets(
   isTracked: (socket: Duplex | undefined) => boolean,
 ): Promise<number> {
   const clients = [...server.clients].filter((client) => !isTracked(socketOf(client)))
-  for (const client of clients) client.close(goingAway, 'shutdown')
+  for (const client of clients) client.close(goingAway, why)
   const until = performance.now() + endlessMs
   while (clients.some((client) => server.clients.has(client)) && performance.now() < until) await waitAtMost(5, [])
   for (const client of clients) client.terminate()
@@ -91,8 +91,10 @@ function socketOf(client: WebSocket): Duplex | undefined {
 }
 
 const goingAway = 1001
-// FIN and opcode 8, two bytes of payload, unmasked as all that a server sends: 1001.
-const closeFrame = Buffer.from([0x88, 0x02, goingAway >> 8, goingAway & 0xff])
+const why = 'shutdown'
+// FIN and opcode 8, and the length of the payload, unmasked as all that a server sends: 1001, and why. Between two writes of the
+// app's library lies no half frame, for it writes one in a single turn; between two fragments of a message it is allowed.
+const closeFrame = Buffer.from([0x88, 2 + why.length, goingAway >> 8, goingAway & 0xff, ...Buffer.from(why)])
 
 const clientOf = new WeakMap<Duplex, WebSocket>()
 const upgraded = new WeakSet<Duplex>()

@@ -5,6 +5,8 @@ import { connect as connectTls } from 'node:tls'
 /** A connection on which every byte is the test's own. */
 export interface Connection {
   send(text: string): void
+  /** Ends its side: no more will be sent. */
+  end(): void
   /** Waits for text among all that has come; rejects when the connection ends without it. */
   received(pattern: RegExp): Promise<RegExpExecArray>
   /** All that came, and how the server ended it: cleanly, or by a reset. */
@@ -38,6 +40,14 @@ export interface RequestOptions {
 /** A request, and by default all of HTTP/1.1 that it needs. */
 export function requestFor(path: string, { version = '1.1', headers = '' }: RequestOptions = {}): string {
   return `GET ${path} HTTP/${version}\r\nHost: localhost\r\n${headers}\r\n`
+}
+
+/** What a browser asks for when it opens a WebSocket. */
+export function upgradeFor(path: string): string {
+  const headers =
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  return requestFor(path, { headers })
 }
 
 /** Dials until it is refused; what is accepted before that is closed again. */
@@ -82,6 +92,7 @@ function follow(socket: Socket): Connection {
     })
   return {
     send: (more) => void socket.write(more, 'latin1'),
+    end: () => void socket.end(),
     received: (pattern) => waitFor(() => pattern.exec(text) ?? undefined),
     ended: waitFor(() => (how === undefined ? undefined : { text, how })),
   }

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { TestContext } from 'node:test'
+import { io } from 'socket.io-client'
+import { WebSocket } from 'ws'
+import { type Connection, dial, upgradeFor } from './helpers/connection.ts'
+import { assertStoppedWell, reportIn } from './helpers/report.ts'
+import { asChildAndPid1, type Run, start } from './helpers/run.ts'
+
+const told = { code: 1001, reason: 'shutdown' }
+
+for (const [name, handedOver] of [
+  ['of a ws server that was handed over', true],
+  ['of a server that was not', false],
+] as const) {
+  asChildAndPid1(`1000 WebSockets ${name} are told 1001, and why, at once`, async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { handedOver, quiet: true })
+    const sockets = await Promise.all(Array.from({ length: 1000 }, () => open(t, port)))
+    run.signal('SIGTERM')
+    for (const { closed } of sockets) assert.deepEqual(await closed, told)
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.ok(ended.ms < 2500, `${ended.ms} ms`)
+    assert.deepEqual(reportIn(ended).connections, { drained: 0, ended: 1000, cut: 0 })
+  })
+
+  for (const deflate of [false, true]) {
+    const how = deflate ? ' with permessage-deflate' : ''
+
+    asChildAndPid1(`a WebSocket ${name}${how} is told between two large messages`, async (t, pid1) => {
+      const { run, port } = await startServer(t, pid1, { handedOver, deflate, floods: true })
+      const { socket, closed } = await open(t, port)
+      const sizes = new Set<number>()
+      socket.on('message', (message: Buffer) => sizes.add(message.length))
+      await once(socket, 'message')
+      run.signal('SIGTERM')
+      assert.deepEqual(await closed, told)
+      assert.deepEqual([...sizes], [2 ** 20])
+      assertStoppedWell(await run.ended)
+    })
+
+    asChildAndPid1(`a WebSocket ${name}${how} is told while its client sends a large message`, async (t, pid1) => {
+      const { run, port } = await startServer(t, pid1, { handedOver, deflate })
+      const { socket, closed } = await open(t, port)
+      socket.send(Buffer.alloc(30 * 2 ** 20, 'some text '))
+      run.signal('SIGTERM')
+      assert.deepEqual(await closed, told)
+      const ended = await run.ended
+      assertStoppedWell(ended)
+      assert.ok(ended.ms < 2500, `${ended.ms} ms`)
+      assert.equal(reportIn(ended).connections.ended, 1)
+    })
+  }
+
+  asChildAndPid1(`a client ${name} that ends its side with the close frame does not hold`, async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { handedOver })
+    const connection = await upgradeBy(t, port)
+    run.signal('SIGTERM')
+    await connection.received(/\u00e9shutdown/)
+    connection.end()
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.ok(ended.ms < 1900, `${ended.ms} ms`)
+    assert.equal(reportIn(ended).connections.cut, 0)
+  })
+
+  asChildAndPid1(`a client ${name} that has ended its side before does not hold`, async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { handedOver })
+    const connection = await upgradeBy(t, port)
+    connection.end()
+    await run.line(/closed 1006/)
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.ok(ended.ms < 1900, `${ended.ms} ms`)
+  })
+}
+
+for (const stack of ['websocket', 'crossws']) {
+  asChildAndPid1(`a WebSocket of the library ${stack} is told 1001, and why, on both sides`, async (t, pid1) => {
+    const run = startStack(t, pid1, { stack })
+    const { closed } = await open(t, await run.port())
+    await run.line(/opened/)
+    run.signal('SIGTERM')
+    assert.deepEqual(await closed, told)
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.match(ended.stdout, /^closed 1001$/m)
+    assert.ok(ended.ms < 900, `${ended.ms} ms`)
+  })
+}
+
+// With reason "transport close" a client of Socket.IO connects again by itself, to another instance.
+for (const [transport, closes] of [
+  ['websocket', false],
+  ['websocket', true],
+  ['polling', true],
+] as const) {
+  const how = closes ? 'that is closed in an intake hook' : 'that nobody closes'
+  asChildAndPid1(`a Socket.IO ${how} lets its clients go, by ${transport}`, async (t, pid1) => {
+    const run = startStack(t, pid1, { stack: 'socket.io', closes })
+    const client = io(`http://127.0.0.1:${await run.port()}`, { transports: [transport], reconnection: false })
+    t.after(() => void client.close())
+    const left = new Promise((resolve) => void client.once('disconnect', (reason) => resolve(reason)))
+    await new Promise((resolve) => void client.once('connect', () => resolve(undefined)))
+    client.emit('hello')
+    await run.line(/hello/) // by then a long poll has brought something, and the next one is under way
+    run.signal('SIGTERM')
+    assert.match(String(await left), /^transport (close|error)$/)
+    assert.equal(client.active, true)
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.match(ended.stdout, /^closed forced close$/m)
+    assert.ok(ended.ms < 1900, `${ended.ms} ms`)
+    assert.equal(reportIn(ended).connections.cut, 0)
+  })
+}
+
+interface Client {
+  readonly socket: WebSocket
+  readonly closed: Promise<{ code: number; reason: string }>
+}
+
+async function startServer(t: TestContext, pid1: boolean, options: object): Promise<{ run: Run; port: number }> {
+  const run = start(t, 'servers/websocket.js', { pid1, args: [JSON.stringify({ way: 'server', ...options })] })
+  return { run, port: await run.port() }
+}
+
+function startStack(t: TestContext, pid1: boolean, options: object): Run {
+  return start(t, 'servers/websocket-stacks.js', { pid1, args: [JSON.stringify(options)] })
+}
+
+async function open(t: TestContext, port: number): Promise<Client> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/`)
+  t.after(() => socket.terminate())
+  const closed = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }))
+  await once(socket, 'open')
+  return { socket, closed }
+}
+
+async function upgradeBy(t: TestContext, port: number): Promise<Connection> {
+  const connection = await dial(t, port, { stays: true })
+  connection.send(upgradeFor('/'))
+  await connection.received(/101 Switching/)
+  return connection
+}
