@@ -302,20 +302,21 @@ static double is_listening(double fd, double unused) {
   return listening && address_of((int)fd, &(address){.v6 = {0}}) == 0;
 }
 
-static long count_handshakes(int netlink, const address *local) {
+static long ask_for_sockets(int netlink, int family, uint16_t port, unsigned states,
+                            long (*weigh)(const struct inet_diag_msg *)) {
   struct {
     struct nlmsghdr header;
     struct inet_diag_req_v2 request;
   } query = {
       .header = {.nlmsg_len = sizeof query, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-      .request = {.sdiag_family = (uint8_t)local->any.sa_family,
+      .request = {.sdiag_family = (uint8_t)family,
                   .sdiag_protocol = IPPROTO_TCP,
-                  .idiag_states = 1 << TCP_SYN_RECV,
-                  .id = {.idiag_sport = local->v4.sin_port}}, /* where the other family has it too */
+                  .idiag_states = states,
+                  .id = {.idiag_sport = port}},
   };
   while (send(netlink, &query, sizeof query, 0) == -1)
     if (errno != EINTR) return -errno;
-  long count = 0;
+  long sum = 0;
   for (;;) {
     _Alignas(struct nlmsghdr) char answer[8192];
     ssize_t got = recv(netlink, answer, sizeof answer, 0);
@@ -323,11 +324,30 @@ static long count_handshakes(int netlink, const address *local) {
     if (got <= 0) return got == 0 ? -EPIPE : -errno;
     unsigned length = (unsigned)got;
     for (struct nlmsghdr *message = (void *)answer; NLMSG_OK(message, length); message = NLMSG_NEXT(message, length)) {
-      if (message->nlmsg_type == NLMSG_DONE) return count;
+      if (message->nlmsg_type == NLMSG_DONE) return sum;
       if (message->nlmsg_type == NLMSG_ERROR) return ((struct nlmsgerr *)NLMSG_DATA(message))->error;
-      if (((struct inet_diag_msg *)NLMSG_DATA(message))->id.idiag_sport == local->v4.sin_port) count++;
+      const struct inet_diag_msg *found = NLMSG_DATA(message);
+      if (found->id.idiag_sport == port) sum += weigh(found);
     }
   }
+}
+
+/* Adds up the sockets of a port that are in one of the states, each with what `weigh` makes of it. */
+static long add_up(int family, int port, unsigned states, long (*weigh)(const struct inet_diag_msg *)) {
+  int netlink = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  if (netlink == -1) return -errno;
+  long sum = ask_for_sockets(netlink, family, (uint16_t)(port << 8 | port >> 8), states, weigh); /* in network order */
+  close(netlink); /* nothing is lost with it, and EINTR closes too */
+  return sum;
+}
+
+static long one(const struct inet_diag_msg *socket) {
+  (void)socket;
+  return 1;
+}
+
+static long bytes_on_the_way(const struct inet_diag_msg *socket) {
+  return socket->idiag_wqueue > 0 ? socket->idiag_wqueue : 1;
 }
 
 /*
@@ -339,11 +359,14 @@ static double handshakes(double fd, double unused) {
   address local = {.v6 = {0}};
   long failed = address_of((int)fd, &local);
   if (failed != 0) return (double)failed;
-  int netlink = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-  if (netlink == -1) return -errno;
-  long count = count_handshakes(netlink, &local);
-  close(netlink); /* nothing is lost with it, and EINTR closes too */
-  return (double)count;
+  uint16_t port = local.v4.sin_port; /* where the other family has it too */
+  return (double)add_up(local.any.sa_family, (port << 8 | port >> 8) & 0xffff, 1 << TCP_SYN_RECV, one);
+}
+
+/* How many bytes are on the way on connections that were closed here: the kernel has them, the client does not. */
+static double undelivered(double port, double version) {
+  const unsigned states = 1 << TCP_FIN_WAIT1 | 1 << TCP_CLOSING | 1 << TCP_LAST_ACK;
+  return (double)add_up(version == 6 ? AF_INET6 : AF_INET, (int)port & 0xffff, states, bytes_on_the_way);
 }
 
 /* For how long no data has gone over a connection, in milliseconds, as the kernel has it; its own probes do not count. */
@@ -381,6 +404,7 @@ static const operation operations[] = {
     {"queueLength", queue_length},
     {"handshakes", handshakes},
     {"silentMs", silent_ms},
+    {"undelivered", undelivered},
 };
 
 static napi_value run(napi_env env, napi_callback_info info) {

@@ -24,6 +24,7 @@ export interface Native {
   queueLimit(fd: number): number
   handshakes(fd: number): number
   silentMs(fd: number): number
+  undelivered(port: number, version: 4 | 6): number
 }
 
 /** The native part, or undefined where there is none for this machine, or where it may not be loaded. */

@@ -18,6 +18,8 @@ export type Server = NetServer & { closeAllConnections?(): void }
 export interface Connections {
   readonly server: Server
   readonly all: Map<Socket, Connection>
+  /** There was a connection, once. */
+  used: boolean
   /** From the moment the listener is closed: every answer says `Connection: close`. */
   telling: boolean
   lastRequestAt: number
@@ -60,6 +62,7 @@ export function trackConnections(server: Server): Connections {
   const connections: Connections = {
     server,
     all: new Map(),
+    used: false,
     telling: false,
     lastRequestAt: -Infinity,
     onClosed: () => {},
@@ -203,6 +206,7 @@ function track(socket: Socket, connections: Connections, session?: ServerHttp2Se
     cut: false,
   }
   connections.all.set(socket, connection)
+  connections.used = true
   trackedSockets.add(socket)
   if (session !== undefined) ofSession.set(session, connection)
   socket.once('close', () => {

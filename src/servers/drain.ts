@@ -18,7 +18,7 @@ import {
   tellToGo,
   watchRequests,
 } from './connections.ts'
-import { stopListening } from './listener.ts'
+import { stopListening, untilDelivered } from './listener.ts'
 import { refuse } from './refusal.ts'
 
 /** A server that is drained at a shutdown. */
@@ -46,6 +46,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
   const unwatch = watchRequests(connections)
   connections.onClosed = count
+  const address = server.address()
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
   const { refuses, closed } = stopListening(server, untilEnd() * 0.75)
@@ -55,6 +56,9 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const accept = refuse(server, settings.whileDraining === 'refuse')
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
   const late = await cutTheRest(connections)
+  if (connections.used && typeof address === 'object' && address !== null) {
+    await untilDelivered(address, settings.endlessMs, untilEnd())
+  }
   // Where the process lives on, the server may listen again.
   connections.telling = false
   accept()

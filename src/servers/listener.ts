@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events'
-import type { Server } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import { waitAtMost } from '../deadline.ts'
 import { isClusterWorker } from '../environment.ts'
 import { note } from '../log.ts'
@@ -68,6 +68,28 @@ export async function untilEmpty(part: Native, fds: readonly number[], quietMs: 
   }
 }
 
+/**
+ * Waits until clients have what was sent to them on connections that are closed here: when PID 1 ends, its network may end
+ * with it. Only while it becomes less: those who take nothing for `patienceMs` are not waited for.
+ */
+export async function untilDelivered({ port, family }: AddressInfo, patienceMs: number, capMs: number): Promise<void> {
+  const until = performance.now() + capMs
+  let least = Infinity
+  let since = 0
+  for (;;) {
+    const now = performance.now()
+    const bytes = native()?.undelivered(port, family === 'IPv6' ? 6 : 4) ?? 0
+    if (bytes < least) {
+      least = bytes
+      since = now
+    }
+    if (bytes <= 0 || now >= until || now - since >= patienceMs) return
+    await waitAtMost(deliveryMs, [])
+  }
+}
+
+// To ask costs the kernel a look at all its sockets.
+const deliveryMs = 5
 // Where the kernel does not tell whether anything is left.
 const blindMs = 1500
 // A socket on which new connections still come may never be empty. Whoever shares it goes on accepting what is left.

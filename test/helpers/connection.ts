@@ -17,11 +17,13 @@ export interface DialOptions {
   readonly tls?: boolean
   /** Does not end its side when the server has ended its own. */
   readonly stays?: boolean
+  /** With TLS over a connection that is there already. */
+  readonly over?: Socket
 }
 
 /** Connects to a port of this machine. Rejects with `ECONNREFUSED` where nobody listens. */
-export async function dial(t: TestContext, port: number, { tls, stays }: DialOptions = {}): Promise<Connection> {
-  const address = { port, host: '127.0.0.1', allowHalfOpen: stays === true }
+export async function dial(t: TestContext, port: number, { tls, stays, over }: DialOptions = {}): Promise<Connection> {
+  const address = { port, host: '127.0.0.1', allowHalfOpen: stays === true, ...(over && { socket: over }) }
   const socket = tls === true ? connectTls({ ...address, rejectUnauthorized: false }) : connectTcp(address)
   t.after(() => socket.destroy())
   await new Promise<void>((resolve, reject) => {
