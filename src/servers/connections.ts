@@ -90,7 +90,7 @@ export function watchRequests(connections: Connections): () => void {
   const receiving = new Set(socketsOf(connections.server, 'active'))
   for (const connection of connections.all.values()) {
     const { socket } = connection
-    connection.usedAt = now - silentMs(socket)
+    connection.usedAt = now - (silentMs(connection) ?? 0)
     connection.bytesBetween = receiving.has(socket) ? 0 : socket.bytesRead
     connections.lastRequestAt = Math.max(connections.lastRequestAt, connection.usedAt)
     takeUp(connections, connection)
@@ -152,6 +152,16 @@ export function isQuiet(connection: Connection, now: number): boolean {
   if (!quiet && connection.bytesSeen !== unseen) connection.usedAt = now
   connection.bytesSeen = bytes
   return quiet
+}
+
+/**
+ * For how long no bytes have gone either way, as the kernel has it: those count too that nobody has read yet. Needs
+ * `socket._handle.fd`. Undefined where the kernel does not tell.
+ */
+export function silentMs({ socket }: Connection): number | undefined {
+  const { fd = -1 } = (socket as { _handle?: { fd?: number } | null })._handle ?? {}
+  const ms = fd < 0 ? -1 : (native()?.silentMs(fd) ?? -1)
+  return ms < 0 ? undefined : ms
 }
 
 /** Nothing is going on that a request could come of: it may be closed when it has been idle for long enough. */
@@ -229,12 +239,6 @@ function socketsOf(server: Server, which: 'all' | 'active'): Socket[] {
   const key = Object.getOwnPropertySymbols(server).find(({ description }) => description === 'http.server.connections')
   const list = key && (server as unknown as Record<symbol, Record<typeof which, () => { socket: Socket }[]>>)[key]
   return list?.[which]?.().map(({ socket }) => socket) ?? []
-}
-
-/** As the kernel has it. Needs `socket._handle.fd`. Where the kernel does not tell, a connection counts as just used. */
-function silentMs(socket: Socket): number {
-  const { fd = -1 } = (socket as { _handle?: { fd?: number } | null })._handle ?? {}
-  return fd < 0 ? 0 : Math.max(0, native()?.silentMs(fd) ?? 0)
 }
 
 /**

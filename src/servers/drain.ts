@@ -14,6 +14,7 @@ import {
   isQuiet,
   ordinaryRequests,
   type Server,
+  silentMs,
   tellAll,
   tellToGo,
   watchRequests,
@@ -171,12 +172,17 @@ function lookAtAll(
   return { busy, idle: connections.all.size - busy.length }
 }
 
-/** Only one of which a whole poll phase has brought no bytes. */
+/** Only one of which a whole poll phase has brought no bytes, and, as a last look, none wait in the kernel either. */
 function closeIdle(connection: Connection, lingerMs: number, allowance: Allowance, now: number): void {
   const quiet = isQuiet(connection, now)
   const idleMs = now - connection.usedAt
   if (!quiet || idleMs < lingerMs) return
-  if (idleMs >= oldMs ? allowance.old-- > 0 : allowance.recent-- > 0) connection.socket.destroy()
+  if (idleMs >= oldMs) return void (allowance.old-- > 0 && connection.socket.destroy())
+  if (allowance.recent <= 0) return
+  const silent = silentMs(connection) ?? idleMs
+  if (silent < lingerMs) return void (connection.usedAt = now - silent)
+  allowance.recent--
+  connection.socket.destroy()
 }
 
 /** A session that was told has been idle for long enough. */
