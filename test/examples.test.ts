@@ -9,17 +9,31 @@ import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { request } from './docker/client.ts'
 import { installPid1, linkModule } from './helpers/installed-app.ts'
+import { startClients } from './helpers/load.ts'
 import { asChildAndPid1, asPid1, type Ended, type Run, start } from './helpers/run.ts'
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url))
 
-const services = {
-  http: ['closing the database: SIGTERM', 'database closed', 'logs sent'],
-  express: ['database closed'],
-  fastify: ['app closed', 'database closed'],
+/** What each says at its end, and the modules that it needs: by their names in this project, where those differ. */
+const services: Readonly<Record<string, { said: readonly string[]; modules: Readonly<Record<string, string>> }>> = {
+  http: { said: ['closing the database: SIGTERM', 'database closed', 'logs sent'], modules: {} },
+  express: { said: ['database closed'], modules: { express: 'express' } },
+  'express-4': { said: ['database closed'], modules: { express: 'express-4' } },
+  fastify: { said: ['app closed', 'database closed'], modules: { fastify: 'fastify' } },
+  koa: { said: ['database closed'], modules: { koa: 'koa' } },
+  hono: { said: ['database closed'], modules: { hono: 'hono', '@hono/node-server': '@hono/node-server' } },
+  nest: {
+    said: ['onModuleDestroy', 'beforeApplicationShutdown', 'onApplicationShutdown', 'database closed'],
+    modules: Object.fromEntries(
+      ['@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs'].map((name) => [
+        name,
+        name,
+      ]),
+    ),
+  },
 }
 
-for (const [example, said] of Object.entries(services)) {
+for (const [example, { said }] of Object.entries(services)) {
   asChildAndPid1(`the example ${example} stops quietly`, async (t, pid1) => {
     const run = startService(t, example, pid1)
     const port = await run.port()
@@ -37,6 +51,16 @@ for (const [example, said] of Object.entries(services)) {
     deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
     assertEndedWell(await run.ended, port, said)
   })
+
+  asPid1(`the example ${example} loses no request of busy clients`, async (t) => {
+    const run = startService(t, example, true)
+    const port = await run.port()
+    const { counted } = await startClients(t, port, { clients: 100, thinkMs: 5 })
+    run.signal('SIGTERM')
+    assertEndedWell(await run.ended, port, said)
+    const { lost, statuses, answered } = await counted
+    deepEqual({ lost, statuses }, { lost: 0, statuses: { 200: answered } })
+  })
 }
 
 asChildAndPid1('the example http ends its event stream', async (t, pid1) => {
@@ -46,7 +70,7 @@ asChildAndPid1('the example http ends its event stream', async (t, pid1) => {
   await once(response, 'readable')
   run.signal('SIGTERM')
   match(await text(response), /^data: .*event: bye\n/s)
-  assertEndedWell(await run.ended, port, services.http)
+  assertEndedWell(await run.ended, port, services['http']?.said ?? [])
 })
 
 asPid1('the example popcorn ignores SIGTERM as it is', async (t) => {
@@ -80,7 +104,7 @@ function startService(t: TestContext, example: string, pid1: boolean): Run {
   const cwd = join(folder, example)
   cpSync(join(examples, example), cwd, { recursive: true, filter: (path) => basename(path) !== 'node_modules' })
   installPid1(folder)
-  if (example !== 'http') linkModule(folder, example)
+  for (const [name, from] of Object.entries(services[example]?.modules ?? {})) linkModule(folder, name, from)
   return start(t, example, { pid1, cwd, command: [process.execPath, 'server.js'], env: { PORT: '0' } })
 }
 

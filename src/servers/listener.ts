@@ -69,6 +69,29 @@ export async function untilEmpty(part: Native, fds: readonly number[], quietMs: 
 }
 
 /**
+ * While it is drained, the app's own `close()` (a handler of its own for SIGTERM, a framework's) only waits for that: it would
+ * reset all that waits to be accepted, and close idle connections in bulk. Returns its undo.
+ */
+export function holdClose(server: Server & { closeIdleConnections?: () => void }): () => void {
+  const before = ['close', 'closeIdleConnections'].map(
+    (name) => [name, Object.getOwnPropertyDescriptor(server, name)] as const,
+  )
+  const closeNow = server.close.bind(server)
+  server.close = (callback?: (error?: Error) => void) => {
+    if (!server.listening) return closeNow(callback)
+    if (callback !== undefined) server.once('close', callback)
+    return server
+  }
+  if (server.closeIdleConnections !== undefined) server.closeIdleConnections = () => {}
+  return () => {
+    for (const [name, own] of before) {
+      if (own === undefined) Reflect.deleteProperty(server, name)
+      else Object.defineProperty(server, name, own)
+    }
+  }
+}
+
+/**
  * Waits until clients have what was sent to them on connections that are closed here: when PID 1 ends, its network may end
  * with it. Only while it becomes less: those who take nothing for `patienceMs` are not waited for.
  */

@@ -1,6 +1,6 @@
-import { cpSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { fixturePath } from './run.ts'
@@ -33,6 +33,8 @@ export function installPid1(app: string, from: string = projectFolder): void {
 }
 
 /** Gives the app one of the project's development dependencies, which finds its own beside itself. */
-export function linkModule(app: string, name: string): void {
-  symlinkSync(moduleFolder(name), join(app, 'node_modules', name))
+export function linkModule(app: string, name: string, from: string = name): void {
+  const link = join(app, 'node_modules', name)
+  mkdirSync(dirname(link), { recursive: true })
+  symlinkSync(moduleFolder(from), link)
 }
