@@ -1,14 +1,16 @@
-import { deepEqual, doesNotMatch, match, notEqual } from 'node:assert/strict'
+import { deepEqual, doesNotMatch, equal, match, notEqual } from 'node:assert/strict'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { request } from './docker/client.ts'
-import { installPid1, linkModule } from './helpers/installed-app.ts'
+import { installPid1, linkModule, moduleFolder } from './helpers/installed-app.ts'
 import { startClients } from './helpers/load.ts'
 import { asChildAndPid1, asPid1, type Ended, type Run, start } from './helpers/run.ts'
 
@@ -63,6 +65,44 @@ for (const [example, { said }] of Object.entries(services)) {
   })
 }
 
+asPid1("the example nest answers the request in flight with Nest's own shutdown hooks instead", async (t) => {
+  const folder = copyExample(t, 'nest')
+  const file = join(folder, 'server.js')
+  const source = readFileSync(file, 'utf8')
+  const changed = source
+    .replace(', { afterDrain: () => app.close() }', '')
+    .replace('await app.listen', 'app.enableShutdownHooks()\nawait app.listen')
+  equal(
+    changed.length,
+    text.length - ', { afterDrain: () => app.close() }'.length + 'app.enableShutdownHooks()\n'.length,
+  )
+  writeFileSync(file, changed)
+  const run = startIn(t, folder, true)
+  const port = await run.port()
+  const slow = request(port, '/slow')
+  await slow.sent
+  run.signal('SIGTERM')
+  deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
+  assertEndedWell(await run.ended, port, services['nest']?.said ?? [])
+})
+
+asPid1('the example next answers the request in flight, and loses none of busy clients', async (t) => {
+  const port = await freePort()
+  const env = { PORT: String(port), NODE_ENV: 'production' }
+  const run = start(t, 'next', { pid1: true, cwd: buildNext(), command: [process.execPath, 'start.mjs'], env })
+  equal(await run.port(), port)
+  const slow = request(port, '/slow')
+  await slow.sent
+  const { counted } = await startClients(t, port, { clients: 100, thinkMs: 5 })
+  run.signal('SIGTERM')
+  deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
+  const { lost, statuses, answered } = await counted
+  deepEqual({ lost, statuses }, { lost: 0, statuses: { 200: answered } })
+  const { code, stdout, stderr } = await run.ended
+  deepEqual({ code, stderr }, { code: 0, stderr: '' })
+  match(stdout, /database closed\n$/)
+})
+
 asChildAndPid1('the example http ends its event stream', async (t, pid1) => {
   const run = startService(t, 'http', pid1)
   const port = await run.port()
@@ -99,13 +139,49 @@ test('the example popcorn dies of SIGTERM where it is not PID 1, as under --init
 
 /** A copy of the example beside an installed package, for in the tree its name would not be found. */
 function startService(t: TestContext, example: string, pid1: boolean): Run {
+  return startIn(t, copyExample(t, example), pid1)
+}
+
+function startIn(t: TestContext, cwd: string, pid1: boolean): Run {
+  return start(t, basename(cwd), { pid1, cwd, command: [process.execPath, 'server.js'], env: { PORT: '0' } })
+}
+
+function copyExample(t: TestContext, example: string): string {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'example-'))
   t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
   const cwd = join(folder, example)
   cpSync(join(examples, example), cwd, { recursive: true, filter: (path) => basename(path) !== 'node_modules' })
   installPid1(folder)
   for (const [name, from] of Object.entries(services[example]?.modules ?? {})) linkModule(folder, name, from)
-  return start(t, example, { pid1, cwd, command: [process.execPath, 'server.js'], env: { PORT: '0' } })
+  return cwd
+}
+
+/** Builds it once in this tree, for Next.js wants its modules there. Returns the folder that is to be run. */
+function buildNext(): string {
+  const example = join(examples, 'next')
+  const standalone = join(example, '.next', 'standalone')
+  const built = join(standalone, 'examples', 'next')
+  const sources = ['app/route.js', 'app/slow/route.js', 'next.config.mjs', 'start.mjs']
+  const madeAt = (file: string) => statSync(join(example, file)).mtimeMs
+  if (!existsSync(built) || sources.some((file) => madeAt(file) > madeAt('.next/BUILD_ID'))) {
+    const next = join(moduleFolder('next'), 'dist', 'bin', 'next')
+    execFileSync(process.execPath, [next, 'build'], {
+      cwd: example,
+      env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' },
+    })
+  }
+  installPid1(standalone)
+  cpSync(join(example, 'start.mjs'), join(built, 'start.mjs'))
+  return built
+}
+
+/** One that nobody listens on at this moment: Next.js takes 0 for 3000. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await once(server.close(), 'close')
+  return port
 }
 
 function startPopcorn(t: TestContext, pid1: boolean, ...script: readonly string[]): Run {
