@@ -74,7 +74,7 @@ asPid1("the example nest answers the request in flight with Nest's own shutdown 
     .replace('await app.listen', 'app.enableShutdownHooks()\nawait app.listen')
   equal(
     changed.length,
-    text.length - ', { afterDrain: () => app.close() }'.length + 'app.enableShutdownHooks()\n'.length,
+    source.length - ', { afterDrain: () => app.close() }'.length + 'app.enableShutdownHooks()\n'.length,
   )
   writeFileSync(file, changed)
   const run = startIn(t, folder, true)
