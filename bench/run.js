@@ -1,24 +1,26 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { measureBlocked } from './lib/blocked.js'
 import { measureCost } from './lib/cost.js'
-import { measureHook } from './lib/hook.js'
+import { measureHolds } from './lib/holds.js'
 import { measureIdle } from './lib/idle.js'
 import { measureImport } from './lib/imports.js'
 import { measureLost } from './lib/lost.js'
 import { measureOrphans } from './lib/orphans.js'
 import { measureRestarts } from './lib/restarts.js'
 import { whyNoPid1 } from './lib/processes.js'
+import { measureSizes } from './lib/sizes.js'
+import { measureStops } from './lib/stops.js'
 
 const sections = {
   lost: measureLost,
   restarts: measureRestarts,
+  stops: measureStops,
+  holds: measureHolds,
   idle: measureIdle,
-  hook: measureHook,
-  blocked: measureBlocked,
   orphans: measureOrphans,
   import: measureImport,
+  sizes: measureSizes,
   cost: measureCost,
 }
 const usage = `npm run bench -- [--quick] [--only ${Object.keys(sections).join('|')}] [--runs N]`

@@ -1,35 +1,76 @@
 import { readFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttp2Server } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 
 /** The time that every contender may take. */
 export const limitMs = Number(process.env.BENCH_LIMIT_MS ?? 4500)
 
-/** The app's clean-up: nothing, or one that never ends and keeps the loop alive. */
+/** Where the app listens. */
+export const port = Number(process.env.BENCH_PORT ?? 0)
+export const host = process.env.BENCH_HOST ?? '127.0.0.1'
+
+/** The app's clean-up: nothing, one that fails, or one that never ends and keeps the loop alive. */
 export async function cleanUp() {
-  if (process.env.BENCH_HANG === '1') await new Promise(() => setInterval(() => {}, 1000))
+  if (process.env.BENCH_CLEAN_UP === 'fails') throw new Error('the clean-up has failed')
+  if (process.env.BENCH_CLEAN_UP === 'hangs') await new Promise(() => setInterval(() => {}, 1000))
 }
 
-/** The same server for every contender. */
-export function createServer() {
-  return process.env.BENCH_TLS === '1' ? createHttpsServer(certificate(), answer) : createHttpServer(answer)
+/** The same server for every contender that takes one. */
+export function createServer(listener = answer) {
+  const server = servers[process.env.BENCH_SERVER ?? 'http'](listener)
+  if (process.env.BENCH_KEEP_ALIVE_MS) server.keepAliveTimeout = Number(process.env.BENCH_KEEP_ALIVE_MS)
+  return server
 }
 
 export function listen(server) {
-  server.listen(Number(process.env.BENCH_PORT ?? 0), '127.0.0.1', () =>
-    console.log(`listening ${server.address().port}`),
-  )
+  server.listen(port, host, () => ready(server))
 }
 
-function answer(request, response) {
+/** Says where it listens, and does what the measure asks for. */
+export async function ready(server) {
+  if (process.env.BENCH_TIMER === '1') setInterval(() => {}, 1000)
+  if (process.env.BENCH_WEB_SOCKETS === '1') {
+    const { WebSocketServer } = await import('ws')
+    new WebSocketServer({ server }).on('connection', () => console.log('upgraded'))
+  }
+  console.log(`listening ${server.address().port}`)
+}
+
+export function answer(request, response) {
   if (request.url === '/block') block()
+  if (request.url === '/pool') blockPool()
+  if (request.url === '/slow') {
+    console.log('slow')
+    setTimeout(() => response.end('answered'), 1000)
+    return
+  }
+  if (request.url === '/heavy') compute(3)
   request.resume().on('end', () => response.end('answered'))
+}
+
+const servers = {
+  http: (listener) => createHttpServer(listener),
+  https: (listener) => createHttpsServer(certificate(), listener),
+  http2: (listener) => createHttp2Server(listener),
 }
 
 /** For good. */
 function block() {
   console.log('blocked')
   for (;;);
+}
+
+/** A thread of the pool waits for somebody to write into a FIFO, which nobody does; `process.exit()` waits for that thread. */
+function blockPool() {
+  open(process.env.BENCH_FIFO).catch(() => {})
+  console.log('blocked')
+}
+
+function compute(ms) {
+  const until = performance.now() + ms
+  while (performance.now() < until);
 }
 
 function certificate() {

@@ -5,7 +5,9 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const forOrdinaryUsers = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']
-const unshare = ['unshare', ...forOrdinaryUsers, '--pid', '--fork', '--kill-child', '--mount-proc']
+/** The wrapper that makes what follows root, of a user namespace where it is not root already. */
+export const asRoot = ['unshare', ...forOrdinaryUsers]
+const unshare = [...asRoot, '--pid', '--fork', '--kill-child', '--mount-proc']
 
 /** Why no process can be made PID 1 here, or undefined where it can. */
 export function whyNoPid1() {
@@ -17,9 +19,9 @@ export function whyNoPid1() {
  * Starts a server file and waits until it printed `listening PORT`.
  * `stop` sends SIGTERM, and SIGKILL when `killAfterMs` have passed, as a container engine does.
  */
-export async function startServer(file, { pid1, env = {}, args = [], wrapper = [] }) {
+export async function startServer(file, { pid1, env = {}, args = [], wrapper = [], inside = [] }) {
   const command = [...wrapper, process.execPath, file, ...args]
-  const argv = pid1 ? [...unshare, ...command] : command
+  const argv = [...inside, ...(pid1 ? unshare : []), ...command]
   const child = spawnOurs(argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })
   const running = follow(child)
   const port = await running.port
@@ -28,9 +30,10 @@ export async function startServer(file, { pid1, env = {}, args = [], wrapper = [
 }
 
 /** Starts the clients of the tests, and waits until every one is at work. */
-export async function startClients(options) {
-  const file = fileURLToPath(new URL('../../test/helpers/clients.js', import.meta.url))
-  const child = spawnOurs([process.execPath, file, JSON.stringify(options)], {
+export async function startClients(options, inside = []) {
+  const name = options.streams === undefined ? 'clients.js' : 'http2-clients.js'
+  const file = fileURLToPath(new URL(`../../test/helpers/${name}`, import.meta.url))
+  const child = spawnOurs([...inside, process.execPath, file, JSON.stringify(options)], {
     env: environment({}),
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -97,7 +100,7 @@ process.on('exit', () => ours.forEach((child) => child.kill('SIGKILL')))
 process.on('SIGINT', () => process.exit(130))
 process.on('SIGTERM', () => process.exit(143))
 
-function spawnOurs([command, ...args], options) {
+export function spawnOurs([command, ...args], options) {
   const child = spawn(command, args, options)
   ours.add(child)
   child.on('exit', () => ours.delete(child))

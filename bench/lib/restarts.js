@@ -3,10 +3,10 @@ import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { startBalancer, whyNoBalancer } from '../../test/helpers/balancers.ts'
-import { graceMs, label, start } from './contenders.js'
+import { graceMs, label, start, stoppers } from './contenders.js'
 import { each, inSeconds, ofRuns, rotated, spread, table } from './statistics.js'
 
-const contenders = ['pid1', 'server-close', 'close-with-grace', 'http-terminator', 'stoppable']
+const contenders = stoppers
 const balancers = ['nginx', 'haproxy']
 const clients = 50
 const instancesBehind = 3

@@ -1,0 +1,15 @@
+import Fastify from 'fastify'
+import gracefulShutdown from 'fastify-graceful-shutdown'
+import { answer, cleanUp, createServer, host, limitMs, port, ready } from '../lib/app.js'
+
+const app = Fastify({ serverFactory: (handler) => createServer(handler), logger: { level: 'silent' } })
+await app.register(gracefulShutdown, { timeout: limitMs })
+app.after(() => app.gracefulShutdown(cleanUp))
+app.removeAllContentTypeParsers()
+app.addContentTypeParser('*', (request, payload, done) => done(null))
+app.all('*', (request, reply) => {
+  reply.hijack()
+  answer(request.raw, reply.raw)
+})
+await app.listen({ port, host })
+await ready(app.server)
