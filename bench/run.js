@@ -1,40 +1,48 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { measureCodes } from './lib/codes.js'
+import { contenders, label, whyNot } from './lib/contenders.js'
 import { measureCost } from './lib/cost.js'
-import { measureHolds } from './lib/holds.js'
-import { measureIdle } from './lib/idle.js'
-import { measureImport } from './lib/imports.js'
+import { measureHold } from './lib/hold.js'
+import { measureImport } from './lib/import.js'
 import { measureLost } from './lib/lost.js'
 import { measureOrphans } from './lib/orphans.js'
-import { measureRestarts } from './lib/restarts.js'
 import { whyNoPid1 } from './lib/processes.js'
-import { measureSizes } from './lib/sizes.js'
-import { measureStops } from './lib/stops.js'
+import { measureRestarts } from './lib/restarts.js'
+import { measureSize } from './lib/size.js'
+import { measureStop } from './lib/stop.js'
 
-const sections = {
-  lost: measureLost,
-  restarts: measureRestarts,
-  stops: measureStops,
-  holds: measureHolds,
-  idle: measureIdle,
-  orphans: measureOrphans,
-  import: measureImport,
-  sizes: measureSizes,
-  cost: measureCost,
+const measures = {
+  lost: { measure: measureLost, what: 'requests lost in a stop under load' },
+  restarts: { measure: measureRestarts, what: 'errors in rolling restarts behind nginx and HAProxy' },
+  stop: { measure: measureStop, what: 'time from SIGTERM to the end: idle, a request, a WebSocket, many connections' },
+  hold: { measure: measureHold, what: 'the same with something that holds it up' },
+  codes: { measure: measureCodes, what: 'exit codes' },
+  orphans: { measure: measureOrphans, what: 'zombies, and what it costs to reap them' },
+  import: { measure: measureImport, what: 'time of the import' },
+  size: { measure: measureSize, what: 'tarball, and what is installed' },
+  cost: { measure: measureCost, what: 'memory and throughput' },
 }
-const usage = `npm run bench -- [--quick] [--only ${Object.keys(sections).join('|')}] [--runs N]`
+const usage = `npm run bench -- [--quick] [--runs N] [--only NAME[,NAME]…]
+
+--quick   a short trial
+--runs    how often each is measured, instead of each measure's own number
+--only    ${Object.entries(measures)
+  .map(([name, { what }]) => `${name.padEnd(8)}  ${what}`)
+  .join('\n          ')}`
 
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true, default: Object.keys(sections) },
+    only: { type: 'string', multiple: true, default: Object.keys(measures) },
     runs: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
-const wrong = values.only.find((name) => !Object.hasOwn(sections, name))
-if (values.help || wrong !== undefined || (values.runs !== undefined && !/^[1-9]\d*$/.test(values.runs))) {
+const only = values.only.flatMap((names) => names.split(','))
+const isWrong = only.some((name) => !Object.hasOwn(measures, name)) || !/^[1-9]\d*$/.test(values.runs ?? '1')
+if (values.help || isWrong) {
   console.error(usage)
   process.exit(values.help ? 0 : 1)
 }
@@ -52,20 +60,25 @@ const options = {
   ...(values.runs === undefined ? {} : { runs: Number(values.runs) }),
   say: (line) => console.error(line),
 }
+const absent = Object.keys(contenders).filter((name) => whyNot(name) !== undefined)
 
 console.log(`Node ${setting.node}, ${setting.platform}, ${setting.cores} cores, servers as ${setting.as}.`)
-for (const name of values.only) {
-  const { results, text } = await sections[name](options)
-  console.log(`\n${text}`)
-  keep(name, results)
+for (const name of absent) console.log(`Not measured: ${label(name)} ${whyNot(name)}.`)
+for (const name of only) {
+  const since = performance.now()
+  const { results, missing = [], text } = await measures[name].measure(options)
+  console.log(`\n${[text, ...missing.map((what) => `Not measured: ${what}.`)].join('\n\n')}`)
+  keep(name, { results, missing })
+  options.say(`${name} took ${((performance.now() - since) / 1000).toFixed(0)} s`)
 }
+process.exit() // whatever the contenders have left open
 
-/** A short trial is no result: it goes to a file that is not committed. */
-function keep(name, results) {
+/** A short trial is no result: it goes to a file of another name. */
+function keep(name, measured) {
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
   const major = process.versions.node.split('.')[0]
   const file = `${name}-node${major}.json${values.quick ? '.tmp' : ''}`
-  const measured = { measured: new Date().toISOString(), ...setting, results }
-  writeFileSync(new URL(file, folder), `${JSON.stringify(measured, null, 1)}\n`)
+  const all = { measured: new Date().toISOString(), ...setting, ...measured }
+  writeFileSync(new URL(file, folder), `${JSON.stringify(all, null, 1)}\n`)
 }

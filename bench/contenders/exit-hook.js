@@ -1,10 +1,11 @@
+import { promisify } from 'node:util'
 import { asyncExitHook } from 'exit-hook'
 import { cleanUp, createServer, limitMs, listen } from '../lib/app.js'
 
 const server = createServer()
 asyncExitHook(
   async () => {
-    server.close()
+    await promisify(server.close.bind(server))()
     await cleanUp()
   },
   { wait: limitMs },

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import gracefulShutdown from 'fastify-graceful-shutdown'
-import { answer, cleanUp, createServer, host, limitMs, port, ready } from '../lib/app.js'
+import { answer, cleanUp, createServer, host, limitMs, port, serve } from '../lib/app.js'
 
 const app = Fastify({ serverFactory: (handler) => createServer(handler), logger: { level: 'silent' } })
 await app.register(gracefulShutdown, { timeout: limitMs })
@@ -12,4 +12,4 @@ app.all('*', (request, reply) => {
   answer(request.raw, reply.raw)
 })
 await app.listen({ port, host })
-await ready(app.server)
+await serve(app.server)

@@ -2,7 +2,7 @@ import createTerminator from 'lil-http-terminator'
 import { cleanUp, createServer, limitMs, listen } from '../lib/app.js'
 
 const server = createServer()
-const terminator = createTerminator({ server, gracefulTerminationTimeout: 1000, maxWaitTimeout: limitMs })
+const terminator = createTerminator({ server, gracefulTerminationTimeout: limitMs, maxWaitTimeout: limitMs })
 async function stop() {
   await terminator.terminate()
   await cleanUp()

@@ -1,7 +1,7 @@
 import 'reflect-metadata'
 import { Module } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
-import { answer, cleanUp, host, port, ready } from '../lib/app.js'
+import { answer, certificate, cleanUp, host, keepAliveMs, port, serve } from '../lib/app.js'
 
 class AppModule {
   async onApplicationShutdown() {
@@ -10,8 +10,10 @@ class AppModule {
 }
 Module({})(AppModule)
 
-const app = await NestFactory.create(AppModule, { logger: false, bodyParser: false })
+const https = process.env.BENCH_SERVER === 'https' ? { httpsOptions: certificate() } : {}
+const app = await NestFactory.create(AppModule, { logger: false, bodyParser: false, ...https })
 app.enableShutdownHooks()
 app.use(answer)
 await app.listen(port, host)
-await ready(app.getHttpServer())
+if (keepAliveMs !== undefined) app.getHttpServer().keepAliveTimeout = keepAliveMs
+await serve(app.getHttpServer())

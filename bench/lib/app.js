@@ -11,6 +11,9 @@ export const limitMs = Number(process.env.BENCH_LIMIT_MS ?? 4500)
 export const port = Number(process.env.BENCH_PORT ?? 0)
 export const host = process.env.BENCH_HOST ?? '127.0.0.1'
 
+/** How long connections may be idle, where it is not Node's default. */
+export const keepAliveMs = process.env.BENCH_KEEP_ALIVE_MS ? Number(process.env.BENCH_KEEP_ALIVE_MS) : undefined
+
 /** The app's clean-up: nothing, one that fails, or one that never ends and keeps the loop alive. */
 export async function cleanUp() {
   if (process.env.BENCH_CLEAN_UP === 'fails') throw new Error('the clean-up has failed')
@@ -20,34 +23,8 @@ export async function cleanUp() {
 /** The same server for every contender that takes one. */
 export function createServer(listener = answer) {
   const server = servers[process.env.BENCH_SERVER ?? 'http'](listener)
-  if (process.env.BENCH_KEEP_ALIVE_MS) server.keepAliveTimeout = Number(process.env.BENCH_KEEP_ALIVE_MS)
+  if (keepAliveMs !== undefined) server.keepAliveTimeout = keepAliveMs
   return server
-}
-
-export function listen(server) {
-  server.listen(port, host, () => ready(server))
-}
-
-/** Says where it listens, and does what the measure asks for. */
-export async function ready(server) {
-  if (process.env.BENCH_TIMER === '1') setInterval(() => {}, 1000)
-  if (process.env.BENCH_WEB_SOCKETS === '1') {
-    const { WebSocketServer } = await import('ws')
-    new WebSocketServer({ server }).on('connection', () => console.log('upgraded'))
-  }
-  console.log(`listening ${server.address().port}`)
-}
-
-export function answer(request, response) {
-  if (request.url === '/block') block()
-  if (request.url === '/pool') blockPool()
-  if (request.url === '/slow') {
-    console.log('slow')
-    setTimeout(() => response.end('answered'), 1000)
-    return
-  }
-  if (request.url === '/heavy') compute(3)
-  request.resume().on('end', () => response.end('answered'))
 }
 
 const servers = {
@@ -56,10 +33,44 @@ const servers = {
   http2: (listener) => createHttp2Server(listener),
 }
 
-/** For good. */
-function block() {
+export function listen(server) {
+  server.listen(port, host, () => serve(server))
+}
+
+/** With what the measure asks for, beside requests. */
+export async function serve(server) {
+  if (process.env.BENCH_WEB_SOCKETS === '1') {
+    const { WebSocketServer } = await import('ws')
+    new WebSocketServer({ server }).on('connection', () => console.log('upgraded'))
+  }
+  ready(server)
+}
+
+export function ready(server) {
+  if (process.env.BENCH_TIMER === '1') setInterval(() => {}, 1000)
+  console.log(`listening ${server.address().port}`)
+}
+
+export function answer(request, response) {
+  hinder(request.url)
+  if (request.url === '/slow') {
+    console.log('slow')
+    setTimeout(() => response.end('answered'), 1000)
+    return
+  }
+  request.resume().on('end', () => response.end('answered'))
+}
+
+export function hinder(url) {
+  if (url === '/block') blockLoop()
+  if (url === '/pool') blockPool()
+  if (url === '/heavy') compute(3)
+}
+
+/** For good, and without taking a processor from the others. */
+function blockLoop() {
   console.log('blocked')
-  for (;;);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 
 /** A thread of the pool waits for somebody to write into a FIFO, which nobody does; `process.exit()` waits for that thread. */
@@ -73,7 +84,8 @@ function compute(ms) {
   while (performance.now() < until);
 }
 
-function certificate() {
+/** What https listens with. */
+export function certificate() {
   const pem = readFileSync(new URL('certificate.pem', import.meta.url))
   return { key: pem, cert: pem }
 }

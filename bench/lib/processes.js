@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const forOrdinaryUsers = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']
@@ -24,9 +25,25 @@ export async function startServer(file, { pid1, env = {}, args = [], wrapper = [
   const argv = [...inside, ...(pid1 ? unshare : []), ...command]
   const child = spawnOurs(argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })
   const running = follow(child)
-  const port = await running.port
+  const [, port] = await running.said(/^listening (\d+)$/m)
   const pid = pid1 ? onlyChildOf(child.pid) : child.pid
-  return { port, pid, said: running.said, stop: (killAfterMs) => stop(child, pid, running, killAfterMs) }
+  return { port: Number(port), pid, said: running.said, stop: (killAfterMs) => stop(child, pid, running, killAfterMs) }
+}
+
+/** Starts clients that have asked once, and keep their connections. */
+export async function startIdleClients({ port, clients }) {
+  const file = fileURLToPath(new URL('idle-clients.js', import.meta.url))
+  const child = spawnOurs([process.execPath, file, String(port), String(clients)], {
+    env: environment({}),
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  const { said } = follow(child)
+  await said(/ready/)
+  const since = performance.now()
+  return {
+    idleFor: (ms) => delay(Math.max(0, ms - (performance.now() - since))),
+    stop: () => child.stdin.end(),
+  }
 }
 
 /** Starts the clients of the tests, and waits until every one is at work. */
@@ -35,12 +52,12 @@ export async function startClients(options, inside = []) {
   const file = fileURLToPath(new URL(`../../test/helpers/${name}`, import.meta.url))
   const child = spawnOurs([...inside, process.execPath, file, JSON.stringify(options)], {
     env: environment({}),
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const first = await lines.next()
   if (first.value !== 'ready') throw new Error(`Expected \`ready\` from the clients, got ${first.value}`)
-  return { counted: lines.next().then(({ value }) => JSON.parse(value)) }
+  return { counted: lines.next().then(({ value }) => JSON.parse(value)), stop: () => child.stdin.write('stop\n') }
 }
 
 /** Runs a file to its end and returns the JSON line it printed. */
@@ -75,7 +92,10 @@ async function stop(child, pid, running, killAfterMs) {
 function follow(child) {
   let stdout = ''
   let stderr = ''
-  child.stderr.on('data', (data) => (stderr += data))
+  child.stderr.on('data', (data) => {
+    // unshare's own words when it is told to pass a SIGKILL on.
+    stderr += String(data).replace('unshare: sigprocmask unblock failed: Invalid argument\n', '')
+  })
   const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal, at: performance.now() }))
   const closed = once(child, 'close').then(() => ({ stdout, stderr }))
   const said = (pattern) =>
@@ -84,13 +104,13 @@ function follow(child) {
         const found = pattern.exec(stdout)
         if (found !== null) resolve(found)
       }
-      const fail = () => reject(new Error(`The server ended without ${pattern}.\n${stdout}${stderr}`))
+      const fail = () => reject(new Error(`It ended without ${pattern}.\n${stdout}${stderr}`))
       closed.then(fail, fail)
       child.stdout.on('data', look)
       look()
     })
   child.stdout.on('data', (data) => (stdout += data))
-  return { port: said(/^listening (\d+)$/m).then(([, port]) => Number(port)), said, exited, closed }
+  return { said, exited, closed }
 }
 
 const ours = new Set()

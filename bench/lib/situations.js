@@ -1,0 +1,79 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { graceMs, start } from './contenders.js'
+import { each, inSeconds, rotated, spread } from './statistics.js'
+
+// Long enough for one to be gone before the next is told, where nothing holds it; else they wait beside one another.
+const apartMs = 300
+
+/**
+ * Stops every contender in each situation, so many times. A situation is what `start` takes, and how the server is then brought
+ * into it: `before`, when all are there, and `just`, at once before SIGTERM, which may return what is to be known of the clients
+ * afterwards. `atOnce` are there at the same time.
+ */
+export async function stopInSituations({ situations, names, pid1, runs, say }) {
+  const results = {}
+  const missing = new Set()
+  for (const [situation, { atOnce = names.length, runs: own = runs, ...how }] of Object.entries(situations)) {
+    results[situation] = Object.fromEntries(names.map((name) => [name, []]))
+    for (let run = 0; run < Math.min(runs, own); run++) {
+      for (const batch of inBatches(rotated(names, run), atOnce)) {
+        for (const { name, why, ...stop } of await stopBatch(batch, how, pid1)) {
+          if (why === undefined) results[situation][name].push(stop)
+          else missing.add(`${name}, ${situation}: ${why}`)
+        }
+      }
+      say(`${situation}, run ${run + 1}`)
+    }
+  }
+  return { results, missing: [...missing] }
+}
+
+async function stopBatch(names, { before, just, ...how }, pid1) {
+  const servers = []
+  for (const name of names) servers.push(await tryTo(name, () => start(name, { pid1, ...how })))
+  for (const server of servers) {
+    if (server.why === undefined) Object.assign(server, await tryTo(server.name, async () => before?.(server)))
+  }
+  await delay(500) // start-up is over
+  const stops = servers.map(async (server, index) => {
+    await delay(index * apartMs)
+    if (server.why === undefined) return tryTo(server.name, () => stopOne(server, just))
+    await server.stop?.(graceMs)
+    return server
+  })
+  return Promise.all(stops)
+}
+
+async function stopOne(server, just) {
+  const clients = (await just?.(server)) ?? {}
+  const { code, killed, ms, stderr } = await server.stop(graceMs)
+  server.clients?.stop()
+  const seen = Object.entries(clients).map(async ([what, promise]) => [what, await promise])
+  return { code, killed, ms, stderr, ...Object.fromEntries(await Promise.all(seen)) }
+}
+
+/** What cannot be measured has its reason instead of a number. */
+async function tryTo(name, act) {
+  try {
+    return { name, ...(await act()) }
+  } catch (error) {
+    return { name, why: error.message.split('\n')[0] }
+  }
+}
+
+function inBatches(names, size) {
+  return names.length <= size ? [names] : [names.slice(0, size), ...inBatches(names.slice(size), size)]
+}
+
+/** How long the stops took. Those that had to be killed are counted, not averaged. */
+export function showStops(stops) {
+  if (stops.length === 0) return '–'
+  const ended = stops.filter(({ killed }) => !killed)
+  const killed = stops.length - ended.length
+  const codes = [...new Set(each(ended, 'code'))].filter((code) => code !== 0)
+  const parts = []
+  if (ended.length > 0) parts.push(spread(each(ended, 'ms'), inSeconds))
+  if (codes.length > 0) parts.push(`exit ${codes.join(' or ')}`)
+  if (killed > 0) parts.push(ended.length > 0 ? `killed ${killed} of ${stops.length} times` : 'killed')
+  return parts.join(', ')
+}
