@@ -39,7 +39,7 @@ export const contenders = {
 const others = {
   'bare-exit': 'bare `process.exit(0)`',
   'close-all': 'bare `closeAllConnections()`',
-  'not-stopped': "not stopped: the clients' own error",
+  'not-stopped': "the clients' own error",
 }
 export const label = (name) => contenders[name]?.label ?? others[name] ?? name
 
@@ -53,12 +53,18 @@ export function whyNot(name) {
 /** Those that this Node runs. */
 export const stoppers = Object.keys(contenders).filter((name) => whyNot(name) === undefined)
 
+/** In the order of the tables, with those that this Node does not run, and after them whatever else was measured. */
+export function inOrder(names) {
+  return [...Object.keys(contenders), ...names.filter((name) => name in others)].filter(
+    (name) => names.includes(name) || whyNot(name) !== undefined,
+  )
+}
+
 /** A row for each contender, and for who is not measured on this Node the reason. */
 export function tableOf(names, header, cellsOf) {
-  const absent = Object.keys(contenders).filter((name) => !stoppers.includes(name))
-  const rows = names.map((name) => [label(name), ...cellsOf(name)])
-  const without = absent.map((name) => [label(name), ...header.map((_, column) => (column === 0 ? whyNot(name) : '–'))])
-  return table(['', ...header], [...rows, ...without])
+  const absent = (name) => header.map((_, column) => (column === 0 ? whyNot(name) : '–'))
+  const rows = inOrder(names).map((name) => [label(name), ...(names.includes(name) ? cellsOf(name) : absent(name))])
+  return table(['', ...header], rows)
 }
 
 const file = (name) => fileURLToPath(new URL(`../contenders/${name}.js`, import.meta.url))

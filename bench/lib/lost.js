@@ -57,6 +57,7 @@ async function tryToStop(name, { roundTripMs, ...scenario }, pid1) {
 
 async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) {
   const isStopped = name !== 'not-stopped'
+  if (!isStopped && clients.streams !== undefined) return { why: 'its clients leave only a server that is gone' }
   const { serverSide, clientSide, address: host = '127.0.0.1' } = network
   const options = { pid1, server: kind, inside: serverSide, env: { BENCH_HOST: host } }
   const server = await start(isStopped ? name : 'server-close', options)
@@ -66,9 +67,17 @@ async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) 
   if (!isStopped) stop()
   if (!isStopped) await counted
   const { code, killed, ms, stderr } = await server.stop(graceMs)
-  const { sent, answered, lost, lostOnNew, again, refused, statuses, detail } = await counted
-  const end = isStopped ? { code, killed, ms, stderr } : {}
-  return { sent, answered, lost, lostOnNew, again, refused, statuses, detail, ...end }
+  const { sent, lost, lostOnNew, again, refused, statuses, detail } = await counted
+  const refusals = countRefusals(detail)
+  const seen = { sent, lost: lost - refusals, lostOnNew, again, refused, statuses, detail }
+  if (refusals > 0) seen.statuses[503] = refusals
+  return isStopped ? { ...seen, code, killed, ms, stderr } : seen
+}
+
+/** The clients of HTTP/2 count whatever is not the app's own answer as lost. A whole 503 is an answer too, as those of HTTP/1 have it. */
+function countRefusals(detail) {
+  const refusals = Object.entries(detail).filter(([why]) => /^status 503, ".+", code 0, /.test(why))
+  return refusals.reduce((sum, [, count]) => sum + count, 0)
 }
 
 function show(results, runs) {
