@@ -8,7 +8,7 @@ const situations = {
 }
 
 /** What a stop ends with: whoever looks at the exit code alone should know how it went. */
-export async function measureCodes({ pid1, quick, runs = quick ? 1 : 3, say }) {
+export async function measureCodes({ pid1, quick, runs = quick ? 1 : 2, say }) {
   const { results, missing } = await stopInSituations({ situations, names: stoppers, pid1, runs, say })
   return { results, missing, text: show(results) }
 }

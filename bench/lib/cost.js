@@ -2,79 +2,69 @@ import { setTimeout as delay } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { graceMs, start, stoppers, tableOf } from './contenders.js'
 import { residentOf } from './processes.js'
-import { each, ofRuns, rotated, spread } from './statistics.js'
+import { each, median, ofRuns, rotated, spread } from './statistics.js'
 
+const bare = 'bare-exit'
 const measured = stoppers.filter((name) => name !== 'server-close')
 const connections = 50
 
-/** What a contender costs a service that is not stopped: memory and throughput, each beside the same server without it. */
+/** What a contender costs a service that is not stopped: memory and throughput, beside the same server without it. */
 export async function measureCost({ pid1, quick, runs = quick ? 1 : 5, say }) {
   const results = Object.fromEntries(measured.map((name) => [name, []]))
-  const names = quick ? measured.slice(0, 3) : measured
   for (let run = 0; run < runs; run++) {
-    for (const name of rotated(names, run)) {
-      const pair = await servePair(name, run, pid1)
-      results[name].push(pair)
-      say(
-        `cost, run ${run + 1}/${runs}, ${name}: ${(pair.perSecond / pair.barePerSecond).toFixed(3)} of the throughput`,
-      )
+    const pairs = await serveAll(rotated(measured, run), run, pid1)
+    for (const name of measured) results[name].push(pairs[name])
+    say(`cost, run ${run + 1}/${runs}`)
+  }
+  return { results, text: show(results, runs) }
+}
+
+/** All are there at once. Each is asked beside the bare one, a second each, so that a machine that slows down slows both. */
+async function serveAll(names, run, pid1) {
+  const servers = []
+  for (const name of [bare, ...names]) servers.push({ name, ...(await start(name, { pid1 })) })
+  await delay(500) // start-up is over
+  for (const server of servers) server.idleKib = residentOf(server.pid)
+  for (const server of servers) {
+    await rateOf(server) // compiled by then
+    server.loadedKib = residentOf(server.pid)
+  }
+  const [without, ...others] = servers
+  const pairs = {}
+  for (const it of others) {
+    const rates = new Map()
+    for (const server of run % 2 === 0 ? [it, without] : [without, it]) rates.set(server, await rateOf(server))
+    pairs[it.name] = {
+      idleKib: it.idleKib - without.idleKib,
+      loadedKib: it.loadedKib - without.loadedKib,
+      perSecond: rates.get(it),
+      barePerSecond: rates.get(without),
     }
   }
-  return { results, text: show(results, names, runs) }
+  for (const server of servers) await server.stop(graceMs)
+  return pairs
 }
 
-/** Both are there at once and are asked in turn, so that a machine that slows down slows both. */
-async function servePair(name, run, pid1) {
-  const it = await start(name, { pid1 })
-  const bare = await start('bare-exit', { pid1 })
-  await delay(500) // start-up is over
-  const [idleKib, bareIdleKib] = [it, bare].map(({ pid }) => residentOf(pid))
-  for (const server of [it, bare]) await rateOf(server) // compiled by then
-  const rates = { it: [], bare: [] }
-  for (const turn of run % 2 === 0 ? ['it', 'bare', 'bare', 'it'] : ['bare', 'it', 'it', 'bare']) {
-    rates[turn].push(await rateOf(turn === 'it' ? it : bare))
-  }
-  const [loadedKib, bareLoadedKib] = [it, bare].map(({ pid }) => residentOf(pid))
-  for (const server of [it, bare]) await server.stop(graceMs)
-  const [perSecond, barePerSecond] = [rates.it, rates.bare].map(mean)
-  return { idleKib, bareIdleKib, loadedKib, bareLoadedKib, perSecond, barePerSecond }
-}
-
-async function rateOf({ port }) {
+async function rateOf({ name, port }) {
   const { requests, errors, non2xx } = await autocannon({ url: `http://127.0.0.1:${port}/`, connections, duration: 1 })
-  if (errors + non2xx > 0) throw new Error(`${errors} errors, ${non2xx} answers other than 2xx`)
+  if (errors + non2xx > 0) throw new Error(`${name}: ${errors} errors, ${non2xx} answers other than 2xx`)
   return requests.average
 }
 
-function mean(values) {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
-}
-
-function show(results, names, runs) {
+function show(results, runs) {
   const mib = (kib) => (kib / 1024).toFixed(1)
-  const more = (pairs, key, bare) =>
-    spread(
-      pairs.map((pair) => pair[key] - pair[bare]),
-      mib,
-    )
+  const header = ['MiB more, idle', 'MiB more, under load', 'throughput, of that of the bare one', 'requests a second']
   return [
-    `What it costs a service that is not stopped, beside the same bare server in the same minute (${ofRuns(runs)}). NestJS, Fastify ` +
-      `and Effect serve with their framework, so that is in it:`,
-    tableOf(
-      names,
-      ['MiB more, idle', 'MiB more, after the load', 'requests a second, of those of the bare one', 'both'],
-      (name) => {
-        const pairs = results[name]
-        return [
-          more(pairs, 'idleKib', 'bareIdleKib'),
-          more(pairs, 'loadedKib', 'bareLoadedKib'),
-          spread(
-            pairs.map(({ perSecond, barePerSecond }) => perSecond / barePerSecond),
-            (ratio) => ratio.toFixed(3),
-          ),
-          `${Math.round(mean(each(pairs, 'perSecond')))} and ${Math.round(mean(each(pairs, 'barePerSecond')))}`,
-        ]
-      },
-    ),
+    `What it costs a service that is not stopped, beside a bare server (${ofRuns(runs)}, the throughput in pairs). NestJS, Fastify ` +
+      `and Effect serve with their framework, which is in it:`,
+    tableOf(measured, header, (name) => {
+      const ratios = results[name].map(({ perSecond, barePerSecond }) => perSecond / barePerSecond)
+      return [
+        spread(each(results[name], 'idleKib'), mib),
+        spread(each(results[name], 'loadedKib'), mib),
+        spread(ratios, (ratio) => ratio.toFixed(3)),
+        Math.round(median(each(results[name], 'perSecond'))),
+      ]
+    }),
   ].join('\n\n')
 }

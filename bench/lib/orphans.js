@@ -14,7 +14,7 @@ const contenders = {
 }
 
 /** Orphans die under PID 1: for how long they are zombies, and what it costs to wait for them. */
-export async function measureOrphans({ pid1, quick, runs = quick ? 1 : 5, say }) {
+export async function measureOrphans({ pid1, quick, runs = quick ? 1 : 3, say }) {
   if (!pid1) return { results: {}, text: 'Orphans: not measured, for nothing can be PID 1 here.' }
   const orphans = quick ? 500 : 5000
   const results = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]))

@@ -3,7 +3,7 @@ import { graceMs, start } from './contenders.js'
 import { each, inSeconds, rotated, spread } from './statistics.js'
 
 // Long enough for one to be gone before the next is told, where nothing holds it; else they wait beside one another.
-const apartMs = 300
+const apartMs = 200
 
 /**
  * Stops every contender in each situation, so many times. A situation is what `start` takes, and how the server is then brought
@@ -15,14 +15,15 @@ export async function stopInSituations({ situations, names, pid1, runs, say }) {
   const missing = new Set()
   for (const [situation, { atOnce = names.length, runs: own = runs, ...how }] of Object.entries(situations)) {
     results[situation] = Object.fromEntries(names.map((name) => [name, []]))
-    for (let run = 0; run < Math.min(runs, own); run++) {
+    const times = Math.min(runs, own)
+    for (let run = 0; run < times; run++) {
       for (const batch of inBatches(rotated(names, run), atOnce)) {
         for (const { name, why, ...stop } of await stopBatch(batch, how, pid1)) {
           if (why === undefined) results[situation][name].push(stop)
           else missing.add(`${name}, ${situation}: ${why}`)
         }
       }
-      say(`${situation}, run ${run + 1}`)
+      say(`${situation}, run ${run + 1}/${times}`)
     }
   }
   return { results, missing: [...missing] }

@@ -10,19 +10,19 @@ const contenders = [...stoppers, 'close-all', 'bare-exit']
 const situations = {
   idle: {},
   'a request just before': { just: askAndKeep },
-  'a request of 1 s': { just: askSlowly, runs: 5 },
-  'a WebSocket': { env: { BENCH_WEB_SOCKETS: '1' }, just: openWebSocket, runs: 5 },
+  'a request of 1 s': { just: askSlowly },
+  'a WebSocket': { env: { BENCH_WEB_SOCKETS: '1' }, just: openWebSocket },
   '10 000 idle connections': {
     env: { BENCH_KEEP_ALIVE_MS: '60000' },
     before: async ({ port }) => ({ clients: await startIdleClients({ port, clients: 10_000 }) }),
     just: ({ clients }) => clients.idleFor(11_000),
-    atOnce: 4,
+    atOnce: 8,
     runs: 2,
   },
 }
 
 /** From SIGTERM to the end, in the situations that a service is stopped in. */
-export async function measureStop({ pid1, quick, runs = quick ? 1 : 10, say }) {
+export async function measureStop({ pid1, quick, runs = quick ? 1 : 5, say }) {
   const wanted = Object.entries(situations).filter(([, { atOnce }]) => !quick || atOnce === undefined)
   const those = Object.fromEntries(wanted)
   const { results, missing } = await stopInSituations({ situations: those, names: contenders, pid1, runs, say })
