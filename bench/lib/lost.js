@@ -21,6 +21,8 @@ const scenarios = {
   '1000 new/s, saturated': { mode: 'new', rate: 1000, path: '/heavy' },
   'HTTP/2, 50 × 4 streams': { server: 'http2', clients: 50, streams: 4, thinkMs: 5, runs: 2 },
 }
+// When all clients are at work, and for the one that is not stopped: the same load for the same time.
+const loadMs = 500
 const quickScenarios = ['200 clients', '500 new/s', 'HTTP/2, 50 × 4 streams']
 
 /** Requests lost while the server stops under load. */
@@ -63,14 +65,16 @@ async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) 
   const { serverSide, clientSide, address: host = '127.0.0.1' } = network
   const options = { pid1, server: kind, inside: serverSide, env: { BENCH_HOST: host } }
   const server = await start(isStopped ? name : 'server-close', options)
-  const load = { ...clients, host, port: server.port, maxMs: isStopped ? 20_000 : 10_000 }
+  const load = { ...clients, host, port: server.port, maxMs: 20_000 }
   const { counted, stop } = await startClients(load, clientSide).catch(async (error) => {
     await server.stop(graceMs)
     throw error
   })
-  await delay(isStopped ? 300 : 2000)
-  if (!isStopped) stop()
-  if (!isStopped) await counted
+  await delay(loadMs)
+  if (!isStopped) {
+    stop()
+    await counted
+  }
   const { code, killed, ms, stderr } = await server.stop(graceMs)
   const { sent, lost, lostOnNew, again, refused, statuses, detail } = await counted
   const refusals = countRefusals(detail)
