@@ -48,6 +48,7 @@ export async function measureLost({ pid1, quick, runs = quick ? 1 : 3, say }) {
 /** What cannot be measured has its reason instead of a number. */
 async function tryToStop(name, scenario, pid1) {
   if (scenario.server !== undefined && httpOnly.has(name)) return { why: 'makes a server of http itself' }
+  if (scenario.path !== undefined && name === 'effect') return { why: 'answers by itself, and does not compute' }
   const network = scenario.roundTripMs === undefined ? {} : await startNetwork(scenario.roundTripMs)
   if (network.why !== undefined) return network
   try {
@@ -65,7 +66,9 @@ async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) 
   const options = { pid1, server: kind, inside: serverSide, env: { BENCH_HOST: host } }
   const server = await start(isStopped ? name : 'server-close', options)
   const load = { ...clients, host, port: server.port, maxMs: 20_000 }
-  const { counted } = await startClients(isStopped ? load : { ...load, stopAfterMs: 2000, maxMs: 10_000 }, clientSide)
+  // Long enough for each to be greeted, and to have its second answer.
+  const stopAfterMs = 2000 + (clients.clients ?? 0) + 1.5 * (clients.thinkMs ?? 0)
+  const { counted } = await startClients(isStopped ? load : { ...load, stopAfterMs }, clientSide)
   if (!isStopped) await counted
   else await delay(500)
   const { code, killed, ms, stderr } = await server.stop(graceMs)
