@@ -21,7 +21,7 @@ const scenarios = {
   '1000 new/s, saturated': { mode: 'new', rate: 1000, path: '/heavy' },
   'HTTP/2, 50 × 4 streams': { server: 'http2', clients: 50, streams: 4, thinkMs: 5, runs: 2 },
 }
-// When all clients are at work, and for the one that is not stopped: the same load for the same time.
+// From when all clients are at work.
 const loadMs = 500
 const quickScenarios = ['200 clients', '500 new/s', 'HTTP/2, 50 × 4 streams']
 
@@ -61,20 +61,18 @@ async function tryToStop(name, { roundTripMs, ...scenario }, pid1) {
 
 async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) {
   const isStopped = name !== 'not-stopped'
-  if (!isStopped && clients.streams !== undefined) return { why: 'its clients leave only a server that is gone' }
   const { serverSide, clientSide, address: host = '127.0.0.1' } = network
   const options = { pid1, server: kind, inside: serverSide, env: { BENCH_HOST: host } }
   const server = await start(isStopped ? name : 'server-close', options)
   const load = { ...clients, host, port: server.port, maxMs: 20_000 }
-  const { counted, stop } = await startClients(load, clientSide).catch(async (error) => {
+  // Long enough for each to be greeted, and to have its second answer.
+  const stopAfterMs = 2000 + (clients.clients ?? 0) + 1.5 * (clients.thinkMs ?? 0)
+  const starting = startClients(isStopped ? load : { ...load, stopAfterMs }, clientSide)
+  const { counted } = await starting.catch(async (error) => {
     await server.stop(graceMs)
     throw error
   })
-  await delay(loadMs)
-  if (!isStopped) {
-    stop()
-    await counted
-  }
+  await (isStopped ? delay(loadMs) : counted)
   const { code, killed, ms, stderr } = await server.stop(graceMs)
   const { sent, lost, lostOnNew, again, refused, statuses, detail } = await counted
   const refusals = countRefusals(detail)

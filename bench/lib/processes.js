@@ -52,12 +52,12 @@ export async function startClients(options, inside = []) {
   const file = fileURLToPath(new URL(`../../test/helpers/${name}`, import.meta.url))
   const child = spawnOurs([...inside, process.execPath, file, JSON.stringify(options)], {
     env: environment({}),
-    stdio: ['pipe', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const first = await lines.next()
   if (first.value !== 'ready') throw new Error(`Expected \`ready\` from the clients, got ${first.value}`)
-  return { counted: lines.next().then(({ value }) => JSON.parse(value)), stop: () => child.stdin.write('stop\n') }
+  return { counted: lines.next().then(({ value }) => JSON.parse(value)) }
 }
 
 /** Runs a file to its end and returns the JSON line it printed. */

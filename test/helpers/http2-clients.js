@@ -13,6 +13,7 @@ const options = {
   thinkMs: 5,
   path: '/',
   host: '127.0.0.1',
+  stopAfterMs: undefined, // whom nobody refuses finishes what is under way, and leaves
   maxMs: 20_000, // what is not answered by then is lost
   ...JSON.parse(process.argv[2] ?? '{}'),
 }
@@ -31,6 +32,7 @@ const address = `${options.tls ? 'https' : 'http'}://${options.host}:${options.p
 const timeUp = AbortSignal.timeout(options.maxMs)
 setMaxListeners(0, timeUp)
 let atWork = 0
+const stopping = options.stopAfterMs === undefined ? { aborted: false } : AbortSignal.timeout(options.stopAfterMs)
 
 await Promise.all(Array.from({ length: options.clients }, keepBusy))
 counts.sent = counts.answered + counts.lost
@@ -38,7 +40,7 @@ console.log(JSON.stringify(counts))
 process.exit()
 
 async function keepBusy() {
-  for (let greeted = false; !timeUp.aborted; greeted = true) {
+  for (let greeted = false; !timeUp.aborted && !stopping.aborted; greeted = true) {
     const session = connect(address, { rejectUnauthorized: false })
     const heard = { lastId: Infinity, refused: false }
     session.on('goaway', (_code, lastId) => {
@@ -60,7 +62,7 @@ async function keepBusy() {
 
 async function keepStreaming(session, heard, greeted) {
   let isFirst = !greeted
-  while (!session.closed && !session.destroyed && !timeUp.aborted) {
+  while (!session.closed && !session.destroyed && !timeUp.aborted && !stopping.aborted) {
     await ask(session, heard)
     if (isFirst && ++atWork === options.clients * options.streams) console.log('ready')
     isFirst = false
