@@ -1,4 +1,4 @@
-// Draws what was measured: `node bench/plot.js [--node 20]` reads `results/*.json` and writes `plots/*.svg`.
+// Shows what was measured: `node bench/plot.js [--node 20]` reads `results/*.json`, draws `plots/*.svg`, and writes `tables.md`.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import * as echarts from 'echarts'
@@ -45,11 +45,12 @@ draw('hold', {
   toColumns: (results) => columnsOf(results, duration),
 })
 
+writeTables(['lost', 'restarts', 'stop', 'hold', 'codes', 'orphans', 'import', 'size', 'cost'])
+
 /** One picture: a column for each situation, a row for each contender; none where it was not measured. */
 function draw(measure, { title, how, toColumns }) {
-  const file = new URL(`results/${measure}-node${values.node}.json`, import.meta.url)
-  if (!existsSync(file)) return console.log(`${measure}: not measured on Node ${values.node}`)
-  const { results, node } = JSON.parse(readFileSync(file, 'utf8'))
+  const { results, node } = resultsOf(measure) ?? {}
+  if (results === undefined) return console.log(`${measure}: not measured on Node ${values.node}`)
   const folder = new URL('plots/', import.meta.url)
   mkdirSync(folder, { recursive: true })
   writeFileSync(
@@ -57,6 +58,23 @@ function draw(measure, { title, how, toColumns }) {
     render(title, `Medians, Node ${node.slice(1)}; ${how}`, toColumns(results)),
   )
   console.log(`plots/${measure}.svg`)
+}
+
+function writeTables(measures) {
+  const sections = measures.flatMap((measure) => {
+    const { measured, node, platform, cores, as, tables } = resultsOf(measure) ?? {}
+    if (tables === undefined) return []
+    const where = `Measured on ${measured.slice(0, 10)}, Node ${node.slice(1)}, ${platform}, ${cores} cores, servers as ${as}.`
+    return [`## \`--only ${measure}\``, where, tables]
+  })
+  const intro = 'Written by `node bench/plot.js`, of what `npm run bench` has measured.'
+  writeFileSync(new URL('tables.md', import.meta.url), `${['# Tables', intro, ...sections].join('\n\n')}\n`)
+  console.log('tables.md')
+}
+
+function resultsOf(measure) {
+  const file = new URL(`results/${measure}-node${values.node}.json`, import.meta.url)
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined
 }
 
 function columnsOf(results, toCell, wanted = /./) {

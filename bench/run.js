@@ -67,8 +67,9 @@ for (const name of absent) console.log(`Not measured: ${label(name)} ${whyNot(na
 for (const name of only) {
   const since = performance.now()
   const { results, missing = [], text } = await measures[name].measure(options)
-  console.log(`\n${[text, ...missing.map((what) => `Not measured: ${what}.`)].join('\n\n')}`)
-  keep(name, { results, missing })
+  const tables = [text, ...missing.map((what) => `Not measured: ${what}.`)].join('\n\n')
+  console.log(`\n${tables}`)
+  keep(name, { results, missing, tables })
   options.say(`${name} took ${((performance.now() - since) / 1000).toFixed(0)} s`)
 }
 process.exit() // whatever the contenders have left open

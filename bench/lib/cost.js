@@ -55,8 +55,8 @@ function show(results, runs) {
   const mib = (kib) => (kib / 1024).toFixed(1)
   const header = ['MiB more, idle', 'MiB more, under load', 'throughput, of that of the bare one', 'requests a second']
   return [
-    `What it costs a service that is not stopped, beside a bare server (${ofRuns(runs)}, the throughput in pairs). NestJS, Fastify ` +
-      `and Effect serve with their framework, which is in it:`,
+    `What it costs a service that is not stopped, beside a bare server (${ofRuns(runs)}, the throughput in pairs). NestJS, ` +
+      `Fastify and Effect serve with their framework, which is in it:`,
     tableOf(measured, header, (name) => {
       const ratios = results[name].map(({ perSecond, barePerSecond }) => perSecond / barePerSecond)
       return [

@@ -81,7 +81,7 @@ async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) 
   return isStopped ? { ...seen, code, killed, ms, stderr } : seen
 }
 
-/** The clients of HTTP/2 count whatever is not the app's own answer as lost. A whole 503 is an answer too, as those of HTTP/1 have it. */
+/** The clients of HTTP/2 count whatever is not the app's own answer as lost. To those of HTTP/1 a whole 503 is an answer, too. */
 function countRefusals(detail) {
   const refusals = Object.entries(detail).filter(([why]) => /^status 503, ".+", code 0, /.test(why))
   return refusals.reduce((sum, [, count]) => sum + count, 0)
@@ -92,11 +92,12 @@ function show(results) {
   const header = names.map((name) => `${name} (${Math.max(...each(Object.values(results[name]), 'length'))}×)`)
   const rows = (cell) => (name) => names.map((scenario) => cell(results[scenario][name]))
   return [
-    `Requests lost in a stop under load (medians and spread, as many as in the head). Clients keep their connections and think for up to 5 ms, or as it says, ` +
-      `between two requests; new ones post once. What was answered, but not with 200, is in brackets:`,
+    `Requests lost in a stop under load; medians and spread, of as many runs as the head says. Clients keep their connections ` +
+      `and think for up to 5 ms, or as it says, between two requests; new ones post once. What was answered, but not with 200, ` +
+      `is in brackets:`,
     tableOf(contenders, header, rows(showLost)),
-    `Seconds from SIGTERM to the end, and the exit code where it is not 0. Killed is who has not ended after ${graceMs / 1000} s; ` +
-      `who takes a time limit was given ${limitMs / 1000} s:`,
+    `Seconds from SIGTERM to the end of the same stops, and the exit code where it is not 0. Killed is who has not ended ` +
+      `after ${graceMs / 1000} s; who takes a time limit was given ${limitMs / 1000} s:`,
     tableOf(stoppers, header, rows(showStops)),
   ].join('\n\n')
 }

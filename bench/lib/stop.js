@@ -76,8 +76,8 @@ function show(results) {
   }
   const runs = (situation) => Math.max(...each(Object.values(results[situation]), 'length'))
   return [
-    `Seconds from SIGTERM to the end, and the exit code where it is not 0. Killed is who has not ended after ${graceMs / 1000} s; ` +
-      `who takes a time limit was given ${limitMs / 1000} s. Medians and spread; how many runs is in the head:`,
+    `Seconds from SIGTERM to the end, and the exit code where it is not 0; medians and spread, of as many runs as the head ` +
+      `says. Killed is who has not ended after ${graceMs / 1000} s; who takes a time limit was given ${limitMs / 1000} s:`,
     tableOf(
       contenders,
       names.map((name) => `${name} (${runs(name)}×)`),
