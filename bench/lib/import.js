@@ -27,12 +27,8 @@ function show(results, runs) {
   return [
     `Milliseconds for the import, and with the first registration where that can be had without an app, in a fresh process ` +
       `(${ofRuns(runs)}):`,
-    tableOf(
-      measured,
-      ways.flatMap((way) =>
-        way === 'alone' ? ['import', 'and registration'] : ['after node:http', 'and registration'],
-      ),
-      (name) => ways.flatMap((way) => ['importMs', 'ms'].map((key) => cell(each(results[name][way], key)))),
+    tableOf(measured, ['import', 'and registration', 'after node:http', 'and registration'], (name) =>
+      ways.flatMap((way) => ['importMs', 'ms'].map((key) => cell(each(results[name][way], key)))),
     ),
   ].join('\n\n')
 }

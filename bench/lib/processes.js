@@ -89,6 +89,8 @@ async function stop(child, pid, running, killAfterMs) {
   return { code: killed ? 137 : (code ?? signal), killed, ms: at - since, sentAt, stdout, stderr }
 }
 
+const saidWithinMs = 60_000
+
 function follow(child) {
   let stdout = ''
   let stderr = ''
@@ -104,8 +106,9 @@ function follow(child) {
         const found = pattern.exec(stdout)
         if (found !== null) resolve(found)
       }
-      const fail = () => reject(new Error(`It ended without ${pattern}.\n${stdout}${stderr}`))
-      closed.then(fail, fail)
+      const fail = (how) => reject(new Error(`It ${how} without ${pattern}.\n${stdout}${stderr}`))
+      closed.then(() => fail('ended'), reject)
+      setTimeout(() => fail(`ran for ${saidWithinMs / 1000} s`), saidWithinMs).unref()
       child.stdout.on('data', look)
       look()
     })

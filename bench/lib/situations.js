@@ -45,11 +45,14 @@ async function stopBatch(names, { before, just, ...how }, pid1) {
   return Promise.all(stops)
 }
 
-async function stopOne(server, just) {
-  const clients = (await just?.(server)) ?? {}
+async function stopOne(server, just = () => {}) {
+  const clients = await Promise.resolve(just(server)).catch(async (error) => {
+    await server.stop(graceMs)
+    throw error
+  })
   const { code, killed, ms, stderr } = await server.stop(graceMs)
   server.clients?.stop()
-  const seen = Object.entries(clients).map(async ([what, promise]) => [what, await promise])
+  const seen = Object.entries(clients ?? {}).map(async ([what, promise]) => [what, await promise])
   return { code, killed, ms, stderr, ...Object.fromEntries(await Promise.all(seen)) }
 }
 
