@@ -37,12 +37,15 @@ export async function startIdleClients({ port, clients }) {
     env: environment({}),
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  const { said } = follow(child)
+  const { said, exited } = follow(child)
   await said(/ready/)
   const since = performance.now()
   return {
     idleFor: (ms) => delay(Math.max(0, ms - (performance.now() - since))),
-    stop: () => child.stdin.end(),
+    stop: () => {
+      child.stdin.end()
+      return exited
+    },
   }
 }
 

@@ -8,7 +8,7 @@ const apartMs = 200
 /**
  * Stops every contender in each situation, so many times. A situation is what `start` takes, and how the server is then brought
  * into it: `before`, when all are there, and `just`, at once before SIGTERM, which may return what is to be known of the clients
- * afterwards. `atOnce` are there at the same time.
+ * afterwards. `atOnce` are there at the same time; `oneByOne` is for stops that would be in each other's way.
  */
 export async function stopInSituations({ situations, names, pid1, runs, say }) {
   const results = {}
@@ -29,20 +29,25 @@ export async function stopInSituations({ situations, names, pid1, runs, say }) {
   return { results, missing: [...missing] }
 }
 
-async function stopBatch(names, { before, just, ...how }, pid1) {
+async function stopBatch(names, { before, just, oneByOne = false, ...how }, pid1) {
   const servers = []
   for (const name of names) servers.push(await tryTo(name, () => start(name, { pid1, ...how })))
   for (const server of servers) {
     if (server.why === undefined) Object.assign(server, await tryTo(server.name, async () => before?.(server)))
   }
   await delay(500) // start-up is over
-  const stops = servers.map(async (server, index) => {
-    await delay(index * apartMs)
-    if (server.why === undefined) return tryTo(server.name, () => stopOne(server, just))
-    await server.stop?.(graceMs)
-    return server
-  })
+  const stops = []
+  for (const server of servers) {
+    stops.push(server.why === undefined ? tryTo(server.name, () => stopOne(server, just)) : leaveOut(server))
+    await (oneByOne ? stops.at(-1) : delay(apartMs))
+  }
   return Promise.all(stops)
+}
+
+/** It may be there, but not in the situation. */
+async function leaveOut(server) {
+  await server.stop?.(graceMs)
+  return server
 }
 
 async function stopOne(server, just = () => {}) {
@@ -51,7 +56,7 @@ async function stopOne(server, just = () => {}) {
     throw error
   })
   const { code, killed, ms, stderr } = await server.stop(graceMs)
-  server.clients?.stop()
+  await server.clients?.stop()
   const seen = Object.entries(clients ?? {}).map(async ([what, promise]) => [what, await promise])
   return { code, killed, ms, stderr, ...Object.fromEntries(await Promise.all(seen)) }
 }

@@ -21,7 +21,7 @@ export function rotated(items, round) {
 }
 
 export const inMs = (value) => value.toFixed(1)
-export const inSeconds = (value) => (value / 1000).toFixed(2)
+export const inSeconds = (value) => (value / 1000).toFixed(value < 100 ? 3 : 2)
 
 /** A Markdown table whose columns line up in a terminal too. */
 export function table(header, rows) {

@@ -17,6 +17,7 @@ const situations = {
     before: async ({ port }) => ({ clients: await startIdleClients({ port, clients: 10_000 }) }),
     just: ({ clients }) => clients.idleFor(11_000),
     atOnce: 8,
+    oneByOne: true,
     runs: 2,
   },
 }
