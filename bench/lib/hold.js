@@ -8,7 +8,7 @@ import { showStops, stopInSituations } from './situations.js'
 import { ofRuns } from './statistics.js'
 
 /** Time to exit, and the code, with something in the way: all that is left is to keep the deadline and to say so. */
-export async function measureHold({ pid1, quick, runs = quick ? 1 : 5, say }) {
+export async function measureHold({ pid1, quick, runs = quick ? 1 : 3, say }) {
   const folder = mkdtempSync(join(tmpdir(), 'fifo-'))
   const fifo = join(folder, 'fifo')
   spawnSync('mkfifo', [fifo])

@@ -12,7 +12,7 @@ const situations = {
   'a request just before': { just: askAndKeep },
   'a request of 1 s': { just: askSlowly },
   'a WebSocket': { env: { BENCH_WEB_SOCKETS: '1' }, just: openWebSocket },
-  '10 000 idle connections': {
+  '10 000 idle clients': {
     env: { BENCH_KEEP_ALIVE_MS: '60000' },
     before: async ({ port }) => ({ clients: await startIdleClients({ port, clients: 10_000 }) }),
     just: ({ clients }) => clients.idleFor(11_000),
