@@ -82,8 +82,7 @@ async function stop(child, pid, running, killAfterMs) {
   process.kill(pid, 'SIGTERM')
   let killed = false
   const timer = setTimeout(() => {
-    killed = true
-    process.kill(pid, 'SIGKILL')
+    killed = tryToKill(pid)
   }, killAfterMs)
   const { code, signal, at } = await running.exited
   clearTimeout(timer)
@@ -93,6 +92,15 @@ async function stop(child, pid, running, killAfterMs) {
 }
 
 const saidWithinMs = 60_000
+
+/** False where it has gone in the meantime, and nobody has told us yet. */
+function tryToKill(pid) {
+  try {
+    return process.kill(pid, 'SIGKILL')
+  } catch {
+    return false
+  }
+}
 
 function follow(child) {
   let stdout = ''
