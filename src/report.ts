@@ -48,6 +48,6 @@ export interface ConnectionsReport {
   readonly drained: number
   /** Had no end of their own (WebSockets, event streams, silent sockets) and were ended. */
   readonly ended: number
-  /** Ordinary requests that were not answered in time. */
+  /** Ordinary requests that were not answered in time, and connections that there was no time to accept. */
   readonly cut: number
 }

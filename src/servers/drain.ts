@@ -51,13 +51,15 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const address = server.address()
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
-  const { refuses, closed } = stopListening(server, untilEnd() * 0.75)
+  const { refuses, closed } = stopListening(server, untilEnd() - acceptedMs)
   // Who is told dials again, and must not hit the listener while it closes. But a long queue empties only when clients leave.
   if (!refuses) await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
   tellAll(connections)
   const accept = refuse(server, settings.whileDraining === 'refuse')
   const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
   const late = await cutTheRest(connections)
+  const reset = await closed
+  if (state.running !== undefined) state.running.connections.cut += reset
   if (connections.used && typeof address === 'object' && address !== null) {
     await untilDelivered(address, settings.endlessMs, untilEnd())
   }
@@ -67,12 +69,15 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   release()
   unwatch()
   server.closeAllConnections?.() // those that were there before the server was tracked, and never made a request
+  if (reset > 0) late.push(`${reset} connections that it had no time to accept`)
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
   if (afterDrain === 'late') throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
 }
 
 // A drain ends so much before its time is up: what it has to say then must still leave.
 export const reactionMs = 10
+// Connections are accepted so long before that. What the last one asks must still be read, to be answered or told.
+const acceptedMs = 50
 const tellAfterMs = 150
 // A client pool that was just told takes another idle connection for its next request.
 const quietAfterRequestMs = 100
@@ -81,7 +86,7 @@ const quietAfterRequestMs = 100
 async function letAllGo(
   connections: Connections,
   settings: DrainSettings,
-  closed: Promise<void>,
+  closed: Promise<unknown>,
   untilEnd: () => number,
 ): Promise<'done' | 'late'> {
   const beganAt = performance.now()

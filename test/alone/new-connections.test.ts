@@ -65,6 +65,26 @@ for (const scenario of scenarios) {
   )
 }
 
+asChildAndPid1(
+  'connections that there was no time to accept are told and counted, and the code says so',
+  inNetwork(network, async (t, sides, pid1) => {
+    const load = { mode: 'new', rate: 1000, path: '/heavy' } as const
+    const scenario = { name: '', load, overflow: true, local: true }
+    const { run, clients } = await startBoth(t, sides, scenario, { pid1, env: { PID1_GRACE_PERIOD: '1s' } })
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    const { lost, statuses } = await clients.counted
+    assert.equal(ended.code, 124, ended.stderr)
+    assert.ok(lost > 0, JSON.stringify(statuses))
+    assert.equal(reportIn(ended).connections.cut, lost + (statuses[503] ?? 0))
+    assert.match(
+      ended.stderr,
+      /the server on port \d+ did not answer in time: .*\d+ connections that it had no time to accept/,
+    )
+    assert.ok(ended.ms < 1000, `took ${ended.ms} ms`)
+  }),
+)
+
 // There is no control: where a handshake takes no time a bare server.close() may find the queue empty, and lose nothing.
 asChildAndPid1('3000 new connections a second on loopback lose nothing', async (t, pid1) => {
   const run = start(t, 'servers/http.js', { pid1 })
