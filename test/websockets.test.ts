@@ -76,6 +76,21 @@ for (const [name, handedOver] of [
   })
 }
 
+for (const tls of [false, true]) {
+  const how = tls ? ' over https' : ''
+  // In the middle of a frame a close frame would be taken for a part of what that carries.
+  asChildAndPid1(`a WebSocket that a proxy pipes${how} is told between two frames`, async (t, pid1) => {
+    const run = startStack(t, pid1, { stack: 'proxy', tls })
+    const { socket, closed } = await open(t, await run.port(), tls)
+    await once(socket, 'message')
+    run.signal('SIGTERM')
+    assert.deepEqual(await closed, told)
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.deepEqual(reportIn(ended).connections, { drained: 0, ended: 1, cut: 0 })
+  })
+}
+
 for (const stack of ['websocket', 'crossws']) {
   asChildAndPid1(`a WebSocket of the library ${stack} is told 1001, and why, on both sides`, async (t, pid1) => {
     const run = startStack(t, pid1, { stack })
@@ -130,8 +145,8 @@ function startStack(t: TestContext, pid1: boolean, options: object): Run {
   return start(t, 'servers/websocket-stacks.js', { pid1, args: [JSON.stringify(options)] })
 }
 
-async function open(t: TestContext, port: number): Promise<Client> {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/`)
+async function open(t: TestContext, port: number, tls = false): Promise<Client> {
+  const socket = new WebSocket(`${tls ? 'wss' : 'ws'}://127.0.0.1:${port}/`, { rejectUnauthorized: false })
   t.after(() => socket.terminate())
   const closed = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }))
   await once(socket, 'open')

@@ -3,6 +3,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { waitAtMost } from '../deadline.ts'
+import { followFrames, writeFrame } from './frames.ts'
 
 /** A WebSocket as `ws` has it. */
 interface WebSocket {
@@ -46,7 +47,9 @@ export function httpServerOf(server: WebSocketServer): Server | undefined {
 /** Notes which upgraded sockets are WebSockets. Listens only while the app does: Node asks whether anybody listens. */
 export function noteUpgrades(server: EventEmitter): void {
   const noteUpgrade = (request: IncomingMessage, socket: Duplex) => {
-    if (request.headers.upgrade?.toLowerCase() === 'websocket') upgraded.add(socket)
+    if (request.headers.upgrade?.toLowerCase() !== 'websocket') return
+    upgraded.add(socket)
+    socket.once('pipe', () => followFrames(socket))
   }
   const isOurs = (listener: unknown) => listener === noteUpgrade
   const listen = () => {
@@ -65,7 +68,7 @@ export function noteUpgrades(server: EventEmitter): void {
 export function sayGoingAway(socket: Socket): void {
   const client = clientOf.get(socket)
   if (client !== undefined) client.close(goingAway, why)
-  else if (upgraded.has(socket) && socket.writable) socket.write(closeFrame)
+  else if (upgraded.has(socket) && socket.writable) writeFrame(socket, closeFrame)
 }
 
 /**
@@ -92,8 +95,7 @@ function socketOf(client: WebSocket): Duplex | undefined {
 
 const goingAway = 1001
 const why = 'shutdown'
-// FIN and opcode 8, and the length of the payload, unmasked as all that a server sends: 1001, and why. Between two writes of the
-// app's library lies no half frame, for it writes one in a single turn; between two fragments of a message it is allowed.
+// FIN and opcode 8, and the length of the payload, unmasked as all that a server sends: 1001, and why.
 const closeFrame = Buffer.from([0x88, 2 + why.length, goingAway >> 8, goingAway & 0xff, ...Buffer.from(why)])
 
 const clientOf = new WeakMap<Duplex, WebSocket>()
