@@ -1,5 +1,6 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 
 /** A connection on which every byte is the test's own. */
@@ -62,6 +63,8 @@ export async function waitUntilRefused(port: number): Promise<void> {
       socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
     })
     socket.destroy()
+    // Dialled faster than the server accepts, its queue would overflow, and a dropped SYN is refused a second later only.
+    await wait(2)
   }
 }
 
