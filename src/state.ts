@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { setMaxListeners } from 'node:events'
 import type { Clock, Resolvable } from './deadline.ts'
 import type { HookOptions, Options, StageName, SuperviseOptions } from './options.ts'
 import type { HookReport, ShutdownReport } from './report.ts'
@@ -88,7 +89,7 @@ export const state: State = {
   hooks: new Set(),
   supervised: new Map(),
   running: undefined,
-  abort: new AbortController(),
+  abort: newAbort(),
 }
 
 /** Everything as new, but that nothing exits: the next test starts fresh. */
@@ -97,7 +98,7 @@ export function reset(): void {
   state.hooks.clear()
   state.supervised.clear()
   state.running = undefined
-  state.abort = new AbortController()
+  state.abort = newAbort()
 }
 
 /** The first copy of the package that was loaded into this process (or worker) serves all of them. */
@@ -109,6 +110,13 @@ export function ofFirstCopy<Api extends object>(api: Api, whenFirst: () => void)
     whenFirst()
   }
   return global[key] ?? api
+}
+
+/** Every open stream may listen: on Node 20 the eleventh would be warned of as a leak. */
+function newAbort(): AbortController {
+  const abort = new AbortController()
+  setMaxListeners(0, abort.signal)
+  return abort
 }
 
 const installers: (() => void)[] = []

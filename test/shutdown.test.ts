@@ -42,6 +42,7 @@ asChildAndPid1('shutdownSignal() is aborted at the start, with the reason', asyn
   assertEnded(ended, 0)
   assert.match(ended.stdout, /stream ends: SIGHUP\n/)
   assert.match(ended.stdout, /hook runs\n/)
+  assert.equal(ended.stderr, '') // no warning of a leak, however many listen
 })
 
 asChildAndPid1('with exit: false shutdown() resolves with the report, and all is as before', async (t, pid1) => {
