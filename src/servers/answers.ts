@@ -23,7 +23,22 @@ export function sayClose(response: ServerResponse, isLast: () => boolean): void 
   response.writeHead = (...args: unknown[]): ServerResponse => {
     if (!isLast() || response.headersSent || Number(args[0]) < 200) return writeHead(...args)
     response.setHeader('Connection', 'close')
+    closeWhenRead(response)
     return writeHead(...args.map(withoutConnection))
+  }
+}
+
+/**
+ * Node closes behind the last answer. Where the client is still sending, which an answer may come before the end of, what it sends
+ * is read first: otherwise the answer would be lost in a reset. The drain sees to it that this ends.
+ */
+function closeWhenRead({ req, socket }: ServerResponse): void {
+  if (socket === null || req.complete) return
+  socket.destroySoon = () => {
+    Reflect.deleteProperty(socket, 'destroySoon')
+    if (req.complete) return socket.destroySoon()
+    socket.end()
+    req.once('end', () => socket.destroySoon())
   }
 }
 
