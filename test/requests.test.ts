@@ -75,6 +75,30 @@ for (const [name, tls] of [
     },
   )
 
+  // Ended before all is read, such a connection is reset, and what the kernel still has of the answer is lost.
+  for (const [client, stays] of [
+    ['a client that still sends', false],
+    ['a client that does not stop sending', true],
+  ] as const) {
+    if (tls && stays) continue // it takes a second
+    asChildAndPid1(`${name}: ${client} gets all of a long answer`, async (t, pid1) => {
+      const { run, port } = await startServer(t, pid1, { tls })
+      const connection = await dial(t, port, { tls, stays })
+      connection.send(postFor('/too-large-and-long?ms=300', 2 ** 30))
+      await run.line(/got/)
+      const sending = setInterval(() => connection.send('x'.repeat(50_000)), 5)
+      t.after(() => clearInterval(sending))
+      run.signal('SIGTERM')
+      const { text } = await connection.ended
+      assert.match(text.slice(0, 100), / 413 /)
+      assert.equal(text.length - text.indexOf('\r\n\r\n') - 4, 3 * 2 ** 20)
+      const ended = await run.ended
+      assertStoppedWell(ended)
+      assert.equal(reportIn(ended).connections.cut, 0)
+      assert.ok(ended.ms < 2900, `${ended.ms} ms`)
+    })
+  }
+
   asChildAndPid1(`${name}: HEAD is answered without a body, and told to close`, async (t, pid1) => {
     const { run, port } = await startServer(t, pid1, { tls })
     const connection = await dial(t, port, { tls })

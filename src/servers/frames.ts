@@ -10,7 +10,8 @@ export function followFrames(socket: Duplex): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean
   socket.write = (...args: unknown[]): boolean => {
     const [chunk] = args
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, args[1] as BufferEncoding) : viewOf(chunk as Uint8Array)
+    const bytes =
+      typeof chunk === 'string' ? Buffer.from(chunk, args[1] as BufferEncoding) : viewOf(chunk as Uint8Array)
     const end = lastEnd(stream, bytes)
     if (waiting === undefined || end === 0) return write(...args)
     write(bytes.subarray(0, end))
