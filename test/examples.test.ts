@@ -1,4 +1,4 @@
-import { deepEqual, doesNotMatch, equal, match, notEqual } from 'node:assert/strict'
+import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from 'node:assert/strict'
 import { once } from 'node:events'
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -111,6 +111,18 @@ asChildAndPid1('the example http ends its event stream', async (t, pid1) => {
   run.signal('SIGTERM')
   match(await text(response), /^data: .*event: bye\n/s)
   assertEndedWell(await run.ended, port, services['http']?.said ?? [])
+})
+
+asChildAndPid1('the example http answers its long poll', async (t, pid1) => {
+  const run = startService(t, 'http', pid1)
+  const port = await run.port()
+  const poll = request(port, '/news')
+  await poll.sent
+  run.signal('SIGTERM')
+  deepEqual(await poll.answered, { status: 204, body: '' })
+  const ended = await run.ended
+  assertEndedWell(ended, port, services['http']?.said ?? [])
+  ok(ended.ms < 2000, `${ended.ms} ms`)
 })
 
 asPid1('the example popcorn ignores SIGTERM as it is', async (t) => {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 const server = createServer((request, response) => {
   if (request.url === '/events') sendEvents(response)
+  else if (request.url === '/news') waitForNews(response)
   else setTimeout(() => response.end('hello\n'), request.url === '/slow' ? 2000 : 0)
 })
 
@@ -22,6 +23,18 @@ function sendEvents(response) {
   })
   response.writeHead(200, { 'Content-Type': 'text/event-stream' })
   sayTime()
+}
+
+// A long poll is a request like any other, and would be waited for. So it is answered when the shutdown begins: no news, ask again.
+function waitForNews(response) {
+  const answer = () => response.writeHead(204).end()
+  if (shutdownSignal().aborted) return answer() // it came on a connection that was open
+  const timer = setTimeout(answer, 25_000)
+  shutdownSignal().addEventListener('abort', answer)
+  response.on('close', () => {
+    clearTimeout(timer)
+    shutdownSignal().removeEventListener('abort', answer)
+  })
 }
 
 drainOnShutdown(server)
