@@ -393,6 +393,43 @@ asChildAndPid1('a server that the app itself has closed is forgotten', async (t,
   assert.deepEqual(drainsIn(ended), [`the server on port ${port}`])
 })
 
+for (const [way, said] of [
+  ['in its own handler', ['well']],
+  ['in an intake hook', ['well']],
+  ['in an intake hook, twice', ['well', 'well']],
+  ['in a cleanup hook', ['ERR_SERVER_NOT_RUNNING']],
+  ['with all connections, in a cleanup hook', []],
+] as const) {
+  asChildAndPid1(`a server that the app closes too, ${way}, answers the request in flight`, async (t, pid1) => {
+    const run = start(t, 'servers/app-closes.js', { pid1, args: [JSON.stringify({ way })] })
+    const port = await run.port()
+    const connection = await dial(t, port)
+    connection.send(requestFor('/slow?ms=400'))
+    await run.line(/got/)
+    run.signal('SIGTERM')
+    assertAnswered((await connection.ended).text, 'answered')
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.ok(ended.ms < 1300, `${ended.ms} ms`)
+    assert.deepEqual(ended.stdout.match(/(?<=^closed: ).*/gm) ?? [], said)
+    assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
+  })
+}
+
+asChildAndPid1('an app that closes all its connections itself does not wait for them', async (t, pid1) => {
+  const way = 'with all connections, in a hook'
+  const run = start(t, 'servers/app-closes.js', { pid1, args: [JSON.stringify({ way })] })
+  const connection = await dial(t, await run.port())
+  connection.send(requestFor('/slow?ms=400'))
+  await run.line(/got/)
+  run.signal('SIGTERM')
+  assert.equal((await connection.ended).text, '')
+  const ended = await run.ended
+  assertStoppedWell(ended)
+  assert.ok(ended.ms < 1300, `${ended.ms} ms`)
+  assert.equal(reportIn(ended).connections.cut, 0)
+})
+
 asChildAndPid1('drainDelayMs: new connections are served for so long after the signal', async (t, pid1) => {
   const { run, port } = await startServer(t, pid1, { drain: { drainDelayMs: 700, lingerMs: 3000 } })
   run.signal('SIGTERM')
