@@ -3,6 +3,7 @@ import { checkDrainOptions, type DrainOptions, expectThat, isDisabled } from '..
 import { state, undo, type Unregister } from '../state.ts'
 import { isTracked, type Server, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, drainSettings } from './drain.ts'
+import { holdClose } from './listener.ts'
 import {
   endWebSockets,
   httpServerOf,
@@ -50,6 +51,8 @@ function registerServer(server: Server, options: DrainOptions): void {
   }
   registered.set(server, drained)
   noteUpgrades(server)
+  // From the first moment on, for hooks may run before the drain, and those who listen to shutdownSignal() do.
+  holdClose(server, () => state.running !== undefined)
   register(drained)
   // One that begins to listen during a shutdown is drained too; one that closes by itself is forgotten.
   server.on('listening', () => register(drained))

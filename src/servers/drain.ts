@@ -19,7 +19,7 @@ import {
   tellToGo,
   watchRequests,
 } from './connections.ts'
-import { holdClose, stopListening, untilDelivered } from './listener.ts'
+import { stopListening, untilDelivered } from './listener.ts'
 import { refuse } from './refusal.ts'
 
 /** A server that is drained at a shutdown. */
@@ -46,7 +46,6 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const settings = drainSettings(options)
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
   const unwatch = watchRequests(connections)
-  const release = holdClose(server)
   connections.onClosed = count
   const address = server.address()
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
@@ -66,7 +65,6 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   // Where the process lives on, the server may listen again.
   connections.telling = false
   accept()
-  release()
   unwatch()
   server.closeAllConnections?.() // those that were there before the server was tracked, and never made a request
   if (reset > 0) late.push(`${reset} connections that it had no time to accept`)

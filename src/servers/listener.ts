@@ -84,26 +84,18 @@ export async function untilEmpty(
 }
 
 /**
- * While it is drained, the app's own `close()` (a handler of its own for SIGTERM, a framework's) only waits for that: it would
- * reset all that waits to be accepted, and close idle connections in bulk. Returns its undo.
+ * During a shutdown the app's own `close()` (a handler of its own for SIGTERM, a hook, `listen({ signal: shutdownSignal() })`, a
+ * framework's) only waits for the drain: it would reset all that waits to be accepted, and close idle connections in bulk.
  */
-export function holdClose(server: Server & { closeIdleConnections?: () => void }): () => void {
-  const before = ['close', 'closeIdleConnections'].map(
-    (name) => [name, Object.getOwnPropertyDescriptor(server, name)] as const,
-  )
+export function holdClose(server: Server & { closeIdleConnections?: () => void }, isHeld: () => boolean): void {
   const closeNow = server.close.bind(server)
   server.close = (callback?: (error?: Error) => void) => {
-    if (!server.listening) return closeNow(callback)
+    if (!isHeld() || !server.listening) return closeNow(callback)
     if (callback !== undefined) server.once('close', callback)
     return server
   }
-  if (server.closeIdleConnections !== undefined) server.closeIdleConnections = () => {}
-  return () => {
-    for (const [name, own] of before) {
-      if (own === undefined) Reflect.deleteProperty(server, name)
-      else Object.defineProperty(server, name, own)
-    }
-  }
+  const closeIdleNow = server.closeIdleConnections?.bind(server)
+  if (closeIdleNow !== undefined) server.closeIdleConnections = () => void (isHeld() || closeIdleNow())
 }
 
 /**

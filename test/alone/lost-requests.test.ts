@@ -38,16 +38,18 @@ for (const [name, load] of keptConnections) {
   })
 }
 
-asPid1('1000 busy clients lose nothing when the app closes its server too', async (t) => {
-  const load = { clients: 1000, thinkMs: 5 }
-  const run = start(t, 'servers/http.js', { pid1: true, args: [JSON.stringify({ closesItself: true })] })
-  const { counted } = await startClients(t, await run.port(), load)
-  run.signal('SIGTERM')
-  const ended = await run.ended
-  assertStoppedWell(ended)
-  assert.match(ended.stdout, /^closed$/m)
-  assertNoneLost(await counted, load)
-})
+for (const way of ['in its own handler', 'in a hook', 'by shutdownSignal()']) {
+  asPid1(`1000 busy clients lose nothing when the app closes its server too, ${way}`, async (t) => {
+    const load = { clients: 1000, thinkMs: 5 }
+    const run = start(t, 'servers/http.js', { pid1: true, args: [JSON.stringify({ closesItself: way })] })
+    const { counted } = await startClients(t, await run.port(), load)
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.match(ended.stdout, /^closed$/m)
+    assertNoneLost(await counted, load)
+  })
+}
 
 // With the default linger one of them may write while the end of its connection is on its way: about once in 30 stops.
 asPid1('1000 clients that think for longer than the default linger lose nothing of a longer one', async (t) => {
