@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { connect as connectTcp } from 'node:net'
+import { EventEmitter, once } from 'node:events'
+import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { spawnSync } from 'node:child_process'
 import type { TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -42,6 +43,21 @@ for (const [name, tls] of [
       assertStoppedWell(await run.ended)
     })
   }
+
+  asChildAndPid1(`${name}: an upload in chunks is taken to its trailers`, async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { tls })
+    const connection = await dial(t, port, { tls })
+    const head = requestFor('/upload', { headers: 'Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n' })
+    connection.send(`${head.replace('GET', 'POST')}4\r\nthe \r\n`)
+    await run.line(/got/)
+    run.signal('SIGTERM')
+    await waitUntilRefused(port)
+    connection.send('4\r\nbody\r\n0\r\nX-Sum: 8\r\n')
+    await wait(50)
+    connection.send('\r\n')
+    await assertLast(connection, /answered 8/)
+    assertStoppedWell(await run.ended)
+  })
 
   asChildAndPid1(`${name}: an upload under way is taken to its end`, async (t, pid1) => {
     const { run, port } = await startServer(t, pid1, { tls })
@@ -187,6 +203,27 @@ for (const [what, bytes] of [
   })
 }
 
+for (const finished of [true, false]) {
+  const outcome = finished ? 'that is finished during the drain gets its request answered' : 'does not hold the server'
+  asChildAndPid1(`https: half a handshake ${outcome}`, async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { tls: true, drain: finished ? { lingerMs: 4000 } : {} })
+    const gate = await startGate(t, port)
+    const connection = await dial(t, gate.port, { tls: true })
+    await gate.isHalf
+    run.signal('SIGTERM')
+    if (finished) {
+      await waitUntilRefused(port)
+      gate.open()
+      connection.send(requestFor('/slow?ms=300'))
+      await assertLast(connection, /answered/)
+    }
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.equal(reportIn(ended).connections.cut, 0)
+    if (!finished) assert.ok(ended.ms < 2900, `${ended.ms} ms`)
+  })
+}
+
 asChildAndPid1('https: a handshake that ends during the drain gets its request answered', async (t, pid1) => {
   const { run, port } = await startServer(t, pid1, { tls: true })
   const busy = await dial(t, port, { tls: true })
@@ -244,6 +281,30 @@ function undelivered(port: number): string {
   })
   assert.equal(status, 0, stderr)
   return stdout
+}
+
+/** Stands before a server, and holds back what a client sends behind its first words, until it is opened. */
+async function startGate(
+  t: TestContext,
+  port: number,
+): Promise<{ port: number; isHalf: Promise<unknown>; open: () => void }> {
+  const turns = new EventEmitter()
+  const isHalf = once(turns, 'half')
+  const gate = createServer((client) => {
+    const server = connectTcp(port, '127.0.0.1')
+    t.after(() => [client, server].forEach((socket) => socket.destroy()))
+    for (const socket of [client, server]) socket.on('error', () => {})
+    server.pipe(client)
+    server.once('data', () => turns.emit('half'))
+    client.once('data', (hello) => {
+      client.pause()
+      server.write(hello)
+      turns.once('open', () => client.pipe(server))
+    })
+  })
+  t.after(() => gate.close())
+  await new Promise<void>((resolve) => void gate.listen(0, '127.0.0.1', () => resolve()))
+  return { port: (gate.address() as AddressInfo).port, isHalf, open: () => void turns.emit('open') }
 }
 
 async function startServer(t: TestContext, pid1: boolean, options: object): Promise<{ run: Run; port: number }> {
