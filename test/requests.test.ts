@@ -5,8 +5,9 @@ import { spawnSync } from 'node:child_process'
 import type { TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Connection, dial, requestFor, waitUntilRefused } from './helpers/connection.ts'
+import { inNetwork } from './helpers/network.ts'
 import { assertStoppedWell, reportIn } from './helpers/report.ts'
-import { asChildAndPid1, type Run, start } from './helpers/run.ts'
+import { asChildAndPid1, asPid1, type Run, start } from './helpers/run.ts'
 
 // Kinds of requests, and of connections, that a stop meets.
 for (const [name, tls] of [
@@ -273,6 +274,51 @@ asChildAndPid1('a client that takes nothing of its answer does not hold the proc
   assert.ok(ended.ms > 400 && ended.ms < 2900, `${ended.ms} ms`)
   assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
 })
+
+asPid1(
+  'a client far away that reads slowly has the whole answer, though the network ends with the process',
+  inNetwork({ roundTripMs: 40 }, async (t, network) => {
+    const run = start(t, 'servers/http.js', {
+      pid1: true,
+      args: [JSON.stringify({ host: '0.0.0.0' })],
+      inside: network.serverSide,
+    })
+    const port = await run.port()
+    const bytes = 5 * 2 ** 20
+    const command = [
+      process.execPath,
+      '-e',
+      slowReader,
+      network.address,
+      String(port),
+      requestFor(`/large?ms=0&bytes=${bytes}`),
+    ]
+    const reader = start(t, '', { command, inside: network.clientSide })
+    await run.line(/got/)
+    run.signal('SIGTERM')
+    assertStoppedWell(await run.ended)
+    const [program = '', ...args] = network.serverSide
+    const route = ['ip', 'route', 'add', 'blackhole', `${network.clientAddress}/32`]
+    assert.equal(spawnSync(program, [...args, ...route]).status, 0)
+    const { stdout, stderr } = await reader.ended
+    assert.equal(stdout, `${bytes}\n`, stderr)
+  }),
+)
+
+// Reads about 5 MB a second, and says how much it was behind the head.
+const slowReader = `
+  const [host, port, request] = process.argv.slice(1)
+  const socket = require('node:net').connect(Number(port), host)
+  socket.setTimeout(5000, () => socket.destroy()).write(request)
+  void (async () => {
+    let bytes = 0, headEnd = 0
+    for await (const chunk of socket) {
+      if (headEnd === 0) headEnd = chunk.indexOf('\\r\\n\\r\\n') + 4
+      bytes += chunk.length
+      await require('node:timers/promises').setTimeout(chunk.length / 5000)
+    }
+    console.log(bytes - headEnd)
+  })()`
 
 /** The connections of a port that are closed, while something of what was sent is still on its way. */
 function undelivered(port: number): string {

@@ -14,6 +14,7 @@ export interface Network {
   readonly clientSide: readonly string[]
   /** The server's, as its clients see it. */
   readonly address: string
+  readonly clientAddress: string
 }
 
 export interface NetworkOptions {
@@ -59,7 +60,12 @@ async function startNetwork(t: TestContext, roundTripMs: number): Promise<{ netw
   const run = start(t, '', { command: [...asRoot, relay, String(roundTripMs)] })
   const [, server, client] = await run.line(/ready (\d+) (\d+)/)
   const side = (namespace = '') => ['nsenter', ...userOf(run.pid), `--net=/proc/${run.pid}/fd/${namespace}`]
-  const network = { serverSide: side(server), clientSide: side(client), address: '192.0.2.1' }
+  const network = {
+    serverSide: side(server),
+    clientSide: side(client),
+    address: '192.0.2.1',
+    clientAddress: '192.0.2.2',
+  }
   const end = async () => {
     const drops = [network.serverSide, network.clientSide].map(countDrops)
     run.stdin.end()
