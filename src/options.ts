@@ -49,7 +49,10 @@ export interface DrainOptions {
    * `Retry-After` (with HTTP/2: as a stream that may be sent again). Default: `'serve'`.
    */
   readonly whileDraining?: 'serve' | 'refuse'
-  /** Called when the last ordinary request is answered and no connection lingers: the place of a framework's own close. */
+  /**
+   * Called when the last ordinary request is answered and no connection lingers: the place of a framework's own close. A fifth of
+   * the time (10 s at most) is kept for it, so requests that are not answered by then are cut.
+   */
   readonly afterDrain?: () => unknown
 }
 

@@ -2,7 +2,7 @@ import { waitAtMost, withResolvers } from '../deadline.ts'
 import { platformName } from '../environment.ts'
 import { Pid1Error } from '../errors.ts'
 import { runInsideHook } from '../hooks.ts'
-import { note } from '../log.ts'
+import { complainOf, note } from '../log.ts'
 import type { DrainOptions } from '../options.ts'
 import { type HookContext, state } from '../state.ts'
 import {
@@ -45,20 +45,26 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const { server, connections, options } = drained
   const settings = drainSettings(options)
   const untilEnd = () => Math.max(0, context.remainingMs() - reactionMs)
+  // Where requests have to be cut, the app's own close still has its time.
+  const keptMs = settings.afterDrain === undefined ? 0 : Math.min(untilEnd() / 5, keptForCloseMs)
+  const untilCut = () => Math.max(0, untilEnd() - keptMs)
+  let closing: Promise<unknown> | undefined
+  const startClose = () => (closing ??= startAfterDrain(settings.afterDrain))
   const unwatch = watchRequests(connections)
   connections.onClosed = count
   const address = server.address()
-  const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilEnd() / 2) : 0
+  const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilCut() / 2) : 0
   if (delayMs > 0) await waitAtMost(delayMs, [])
-  const { refuses, closed } = stopListening(server, untilEnd() - acceptedMs)
+  const { refuses, closed } = stopListening(server, untilCut() - acceptedMs)
   // Who is told dials again, and must not hit the listener while it closes. But a long queue empties only when clients leave.
-  if (!refuses) await waitAtMost(Math.min(tellAfterMs, untilEnd()), [closed])
+  if (!refuses) await waitAtMost(Math.min(tellAfterMs, untilCut()), [closed])
   tellAll(connections)
   const accept = refuse(server, settings.whileDraining === 'refuse')
-  const afterDrain = await letAllGo(connections, settings, closed, untilEnd)
+  await letAllGo(connections, settings, closed, untilCut, startClose)
   const late = await cutTheRest(connections)
   const reset = await closed
   if (state.running !== undefined) state.running.connections.cut += reset
+  const close = await resultWithin(untilEnd(), startClose())
   if (connections.used && typeof address === 'object' && address !== null) {
     await untilDelivered(address, settings.endlessMs, untilEnd())
   }
@@ -68,8 +74,11 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   unwatch()
   server.closeAllConnections?.() // those that were there before the server was tracked, and never made a request
   if (reset > 0) late.push(`${reset} connections that it had no time to accept`)
+  const failed = close?.status === 'rejected'
+  if (failed && late.length > 0) complainOf('afterDrain failed', close.reason)
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
-  if (afterDrain === 'late') throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
+  if (close === undefined) throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
+  if (failed) throw close.reason
 }
 
 // A drain ends so much before its time is up: what it has to say then must still leave.
@@ -77,6 +86,7 @@ export const reactionMs = 10
 // Connections are accepted so long before that. What the last one asks must still be read, to be answered or told.
 const acceptedMs = 50
 const tellAfterMs = 150
+const keptForCloseMs = 10_000
 // A client pool that was just told takes another idle connection for its next request.
 const quietAfterRequestMs = 100
 
@@ -86,12 +96,12 @@ async function letAllGo(
   settings: DrainSettings,
   closed: Promise<unknown>,
   untilEnd: () => number,
-): Promise<'done' | 'late'> {
+  startClose: () => unknown,
+): Promise<void> {
   const beganAt = performance.now()
   const pace = newPace(beganAt)
   const empty = withResolvers<void>()
   let accepting = true
-  let after: Promise<unknown> | undefined
   const isOver = () => !accepting && connections.all.size === 0
   connections.onClosed = (connection) => {
     count(connection)
@@ -114,16 +124,11 @@ async function letAllGo(
       now,
     )
     if (!busy.some(isAnswering)) endEndless(busy, settings.endlessMs, now)
-    if (!accepting && idle === 0 && busy.every(({ goBy }) => goBy !== undefined)) after ??= start(settings.afterDrain)
+    if (!accepting && idle === 0 && busy.every(({ goBy }) => goBy !== undefined)) startClose()
     if (isOver()) break
     // At least one poll phase between two looks: what arrived meanwhile is seen before a connection is closed.
     await waitAtMost(Math.min(connections.all.size > 0 ? 1 : 5, untilEnd()), [empty.promise])
   }
-  if (after === undefined) return 'done'
-  let result: 'done' | 'late' = 'late'
-  const done = after.then(() => (result = 'done'))
-  await waitAtMost(untilEnd(), [done])
-  return result
 }
 
 /** How many connections may be closed in this turn: a few a millisecond, by the clock, never in bulk. */
@@ -216,10 +221,18 @@ function endEndless(connections: readonly Connection[], endlessMs: number, now: 
   }
 }
 
-function start(afterDrain: DrainOptions['afterDrain']): Promise<unknown> {
+function startAfterDrain(afterDrain: DrainOptions['afterDrain']): Promise<unknown> {
   const promise = runInsideHook(() => afterDrain?.())
   promise.catch(() => {}) // it is awaited when all connections are gone; until then nobody may call it unhandled
   return promise
+}
+
+/** Undefined where it has not settled by then. */
+async function resultWithin(ms: number, promise: Promise<unknown>): Promise<PromiseSettledResult<unknown> | undefined> {
+  let result: PromiseSettledResult<unknown> | undefined
+  const settled = Promise.allSettled([promise]).then(([first]) => (result = first))
+  await waitAtMost(ms, [settled])
+  return result
 }
 
 /** What is still open when the time is up. Returns the ordinary requests among it. */
