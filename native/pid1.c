@@ -346,8 +346,9 @@ static long one(const struct inet_diag_msg *socket) {
   return 1;
 }
 
+/* Without the one that stands for the FIN: that was sent with the last of them. */
 static long bytes_on_the_way(const struct inet_diag_msg *socket) {
-  return socket->idiag_wqueue > 0 ? socket->idiag_wqueue : 1;
+  return socket->idiag_wqueue > 1 ? socket->idiag_wqueue - 1 : 0;
 }
 
 /*
@@ -363,7 +364,7 @@ static double handshakes(double fd, double unused) {
   return (double)add_up(local.any.sa_family, (port << 8 | port >> 8) & 0xffff, 1 << TCP_SYN_RECV, one);
 }
 
-/* How many bytes are on the way on connections that were closed here: the kernel has them, the client does not. */
+/* How many bytes of data are on the way on connections that were closed here: the kernel has them, the client does not. */
 static double undelivered(double port, double version) {
   const unsigned states = 1 << TCP_FIN_WAIT1 | 1 << TCP_CLOSING | 1 << TCP_LAST_ACK;
   return (double)add_up(version == 6 ? AF_INET6 : AF_INET, (int)port & 0xffff, states, bytes_on_the_way);

@@ -170,6 +170,12 @@ export function isIdle({ responses, session, socket, bytesBetween }: Connection)
   return responses.length === 0 && !isUpgraded(socket) && socket.bytesRead <= bytesBetween
 }
 
+/** Counts at once: what Node still does for a closed socket takes as long again, and behind the last one nobody needs it. */
+export function close(connections: Connections, connection: Connection): void {
+  connection.socket.destroy()
+  forget(connections, connection)
+}
+
 /** Tells what has no end of its own to go; half a request head may still become a request. */
 export function tellToGo(connection: Connection): void {
   const { socket, session, responses } = connection
@@ -219,10 +225,12 @@ function track(socket: Socket, connections: Connections, session?: ServerHttp2Se
   connections.used = true
   trackedSockets.add(socket)
   if (session !== undefined) ofSession.set(session, connection)
-  socket.once('close', () => {
-    if (connections.all.delete(socket)) connections.onClosed(connection)
-  })
+  socket.once('close', () => forget(connections, connection))
   return connection
+}
+
+function forget(connections: Connections, connection: Connection): void {
+  if (connections.all.delete(connection.socket)) connections.onClosed(connection)
 }
 
 /** Needs `TLSSocket#_parent`; where it is missing the handshake's socket is tracked beside until it closes. */

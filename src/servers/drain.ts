@@ -8,6 +8,7 @@ import { type HookContext, state } from '../state.ts'
 import {
   type Connection,
   type Connections,
+  close,
   cut,
   isAnswering,
   isIdle,
@@ -64,7 +65,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const late = await cutTheRest(connections)
   const reset = await closed
   if (state.running !== undefined) state.running.connections.cut += reset
-  const close = await resultWithin(untilEnd(), startClose())
+  const afterDrain = await resultWithin(untilEnd(), startClose())
   if (connections.used && typeof address === 'object' && address !== null) {
     await untilDelivered(address, settings.endlessMs, untilEnd())
   }
@@ -74,11 +75,11 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   unwatch()
   server.closeAllConnections?.() // those that were there before the server was tracked, and never made a request
   if (reset > 0) late.push(`${reset} connections that it had no time to accept`)
-  const failed = close?.status === 'rejected'
-  if (failed && late.length > 0) complainOf('afterDrain failed', close.reason)
+  const failed = afterDrain?.status === 'rejected'
+  if (failed && late.length > 0) complainOf('afterDrain failed', afterDrain.reason)
   if (late.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not answer in time: ${late.join(', ')}`)
-  if (close === undefined) throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
-  if (failed) throw close.reason
+  if (afterDrain === undefined) throw new Pid1Error('PID1_HOOK_TIMEOUT', 'was drained, but its afterDrain was cut')
+  if (failed) throw afterDrain.reason
 }
 
 // A drain ends so much before its time is up: what it has to say then must still leave.
@@ -156,7 +157,7 @@ function newPace(beganAt: number): (size: number, now: number) => Allowance {
     return {
       recent,
       sessions: recent,
-      old: Math.ceil(ms * Math.max(100, largest / 20)),
+      old: Math.ceil(ms * Math.max(400, largest / 5)),
     }
   }
 }
@@ -176,23 +177,28 @@ function lookAtAll(
       continue
     }
     if (!connection.told) connection.goBy = undefined
-    if (connection.session === undefined) closeIdle(connection, lingerMs, allowance, now)
+    if (connection.session === undefined) closeIdle(connections, connection, lingerMs, allowance, now)
     else closeIdleSession(connection, whileDraining === 'refuse' ? 0 : lingerMs, allowance, now)
   }
   return { busy, idle: connections.all.size - busy.length }
 }
 
 /** Only one of which a whole poll phase has brought no bytes, and, as a last look, none wait in the kernel either. */
-function closeIdle(connection: Connection, lingerMs: number, allowance: Allowance, now: number): void {
+function closeIdle(
+  connections: Connections,
+  connection: Connection,
+  lingerMs: number,
+  allowance: Allowance,
+  now: number,
+): void {
   const quiet = isQuiet(connection, now)
   const idleMs = now - connection.usedAt
-  if (!quiet || idleMs < lingerMs) return
-  if (idleMs >= oldMs) return void (allowance.old-- > 0 && connection.socket.destroy())
-  if (allowance.recent <= 0) return
+  const age = idleMs >= oldMs ? 'old' : 'recent'
+  if (!quiet || idleMs < lingerMs || allowance[age] <= 0) return
   const silent = silentMs(connection) ?? idleMs
   if (silent < lingerMs) return void (connection.usedAt = now - silent)
-  allowance.recent--
-  connection.socket.destroy()
+  allowance[age]--
+  close(connections, connection)
 }
 
 /** A session that was told has been idle for long enough. */
