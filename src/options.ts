@@ -35,7 +35,10 @@ export interface Options {
 
 /** What `drainOnShutdown` takes, for one server. Times are in milliseconds. */
 export interface DrainOptions {
-  /** A connection that was used within this time stays open until it has been idle for so long. Default: 1000. */
+  /**
+   * A connection that was used within this time stays open until it has been idle for so long. While requests come on others,
+   * which had been idle for longer, it may be up to four times that. Default: 1000.
+   */
   readonly lingerMs?: number
   /** How long WebSockets, event streams and silent connections have to go once they were told. Default: `lingerMs`. */
   readonly endlessMs?: number

@@ -67,6 +67,31 @@ asChildAndPid1('a connection that was just used leaves when it was idle for ling
   assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
 })
 
+asChildAndPid1(
+  'while clients come that were quiet for longer than lingerMs, the others stay, for a time',
+  async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { drain: { lingerMs: 300, drainDelayMs: 300 } })
+    const connections = await Promise.all(Array.from({ length: 8 }, () => dial(t, port)))
+    for (const connection of connections) await ask(connection)
+    await wait(500)
+    run.signal('SIGTERM')
+    await wait(150)
+    connections[0]?.send(requestFor('/'))
+    await waitUntilRefused(port)
+    for (const connection of connections.slice(1, 6)) {
+      connection.send(requestFor('/'))
+      assert.deepEqual(answersIn((await connection.ended).text).map(saysClose), [false, true])
+      await wait(200)
+    }
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.ok(ended.ms > 1200 && ended.ms < 2000, `${ended.ms} ms`)
+    const { ended: told, cut } = reportIn(ended).connections
+    assert.deepEqual({ told, cut }, { told: 0, cut: 0 })
+    for (const connection of connections) assert.equal((await connection.ended).how, 'FIN')
+  },
+)
+
 asChildAndPid1('a request on a connection that lingers is answered, and is the last one there', async (t, pid1) => {
   const { run, port } = await startServer(t, pid1, { drain: { lingerMs: 3000 } })
   const connection = await dial(t, port)

@@ -23,6 +23,10 @@ export interface Connections {
   /** From the moment the listener is closed: every answer says `Connection: close`. */
   telling: boolean
   lastRequestAt: number
+  /** A connection that has been idle for so long may be closed. */
+  lingerMs: number
+  /** The last time that a request came on one that might have been closed: there are slow clients. */
+  lastLateRequestAt: number
   /** Called when a connection has closed. */
   onClosed: (connection: Connection) => void
 }
@@ -65,6 +69,8 @@ export function trackConnections(server: Server): Connections {
     used: false,
     telling: false,
     lastRequestAt: -Infinity,
+    lingerMs: Infinity,
+    lastLateRequestAt: -Infinity,
     onClosed: () => {},
   }
   for (const socket of socketsOf(server, 'all')) track(socket, connections)
@@ -85,8 +91,9 @@ export function trackConnections(server: Server): Connections {
 }
 
 /** From now on it is known what goes on on every connection. Returns its end, for a process that lives on. */
-export function watchRequests(connections: Connections): () => void {
+export function watchRequests(connections: Connections, lingerMs: number): () => void {
   const now = performance.now()
+  connections.lingerMs = lingerMs
   const receiving = new Set(socketsOf(connections.server, 'active'))
   for (const connection of connections.all.values()) {
     const { socket } = connection
@@ -272,9 +279,11 @@ function takeUp(connections: Connections, connection: Connection): void {
 
 function onRequest(connections: Connections, socket: Socket, response: ServerResponse): void {
   const connection = connections.all.get(socket) ?? track(socket, connections)
+  const now = performance.now()
+  if (now - connection.usedAt >= connections.lingerMs) connections.lastLateRequestAt = now
   connection.responses.push(response)
-  connection.usedAt = performance.now()
-  connections.lastRequestAt = connection.usedAt
+  connection.usedAt = now
+  connections.lastRequestAt = now
   follow(connections, connection, response)
 }
 

@@ -51,7 +51,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   const untilCut = () => Math.max(0, untilEnd() - keptMs)
   let closing: Promise<unknown> | undefined
   const startClose = () => (closing ??= startAfterDrain(settings.afterDrain))
-  const unwatch = watchRequests(connections)
+  const unwatch = watchRequests(connections, settings.lingerMs)
   connections.onClosed = count
   const address = server.address()
   const delayMs = server.listening ? Math.min(settings.drainDelayMs, untilCut() / 2) : 0
@@ -90,6 +90,8 @@ const tellAfterMs = 150
 const keptForCloseMs = 10_000
 // A client pool that was just told takes another idle connection for its next request.
 const quietAfterRequestMs = 100
+// While clients still come that think for longer than the linger, every connection has up to so many of it.
+const slowClientsLingers = 4
 
 /** Lets every connection go, each by its own rule, until none is left or the time is up. */
 async function letAllGo(
@@ -100,6 +102,7 @@ async function letAllGo(
   startClose: () => unknown,
 ): Promise<void> {
   const beganAt = performance.now()
+  const patienceMs = Math.min(slowClientsLingers * settings.lingerMs, untilEnd() / 2)
   const pace = newPace(beganAt)
   const empty = withResolvers<void>()
   let accepting = true
@@ -117,11 +120,12 @@ async function letAllGo(
     const now = performance.now()
     const allowance = pace(connections.all.size, now)
     const quietMs = Math.min(quietAfterRequestMs, settings.lingerMs)
-    const mayClose = now - connections.lastRequestAt >= quietMs || now - beganAt >= settings.lingerMs
+    const isLingerOver = now - connections.lastRequestAt >= quietMs || now - beganAt >= settings.lingerMs
+    const areClientsSlow = now - connections.lastLateRequestAt < settings.lingerMs && now - beganAt < patienceMs
     const { busy, idle } = lookAtAll(
       connections,
       settings,
-      mayClose ? allowance : { ...allowance, recent: 0, old: 0 },
+      isLingerOver && !areClientsSlow ? allowance : { ...allowance, recent: 0, old: 0 },
       now,
     )
     if (!busy.some(isAnswering)) endEndless(busy, settings.endlessMs, now)

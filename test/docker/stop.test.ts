@@ -18,6 +18,7 @@ if (missing !== undefined) {
 }
 
 const popcorn = fileURLToPath(new URL('../../examples/popcorn/', import.meta.url))
+const services = ['http', 'express', 'express-4', 'koa', 'hono', 'fastify', 'nest']
 const ready = /listening \d+/
 const aDate = /:\d\d:\d\d /
 const images: Record<string, string> = {}
@@ -25,7 +26,7 @@ let registry: Registry | undefined
 
 before(async () => {
   registry = await startRegistry()
-  for (const example of ['http', 'express', 'fastify']) {
+  for (const example of services) {
     const context = await registry.makeContext(example)
     images[example] = await buildImage(example, { context, args: registry.buildArgs })
     if (example !== 'http') continue
@@ -98,7 +99,7 @@ for (const [form, ...options] of [['trap'], ['exec'], ['trap', '--init']] as con
   })
 }
 
-for (const example of ['http', 'express', 'fastify']) {
+for (const example of services) {
   test(`with pid1 a quiet service stops at once, with its hooks run (${example})`, async (t) => {
     const container = await startContainer(t, image(example), ready)
     const stopped = await container.stop()
