@@ -66,7 +66,7 @@ async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) 
   const server = await start(isStopped ? name : 'server-close', options)
   const load = { ...clients, host, port: server.port, maxMs: 20_000 }
   // Long enough for each to be greeted, and to have its second answer.
-  const stopAfterMs = 2000 + (clients.clients ?? 0) + 1.5 * (clients.thinkMs ?? 0)
+  const stopAfterMs = Math.ceil(2000 + (clients.clients ?? 0) + 1.5 * (clients.thinkMs ?? 0))
   const starting = startClients(isStopped ? load : { ...load, stopAfterMs }, clientSide)
   const { counted } = await starting.catch(async (error) => {
     await server.stop(graceMs)
