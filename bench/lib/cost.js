@@ -7,6 +7,8 @@ import { each, median, ofRuns, rotated, spread } from './statistics.js'
 const bare = 'bare-exit'
 const measured = stoppers.filter((name) => name !== 'server-close')
 const connections = 50
+const warmUpRounds = 2
+const rounds = 3
 
 /** What a contender costs a service that is not stopped: memory and throughput, beside the same server without it. */
 export async function measureCost({ pid1, quick, runs = quick ? 1 : 5, say }) {
@@ -19,26 +21,35 @@ export async function measureCost({ pid1, quick, runs = quick ? 1 : 5, say }) {
   return { results, text: show(results, runs) }
 }
 
-/** All are there at once. Each is asked beside the bare one, a second each, so that a machine that slows down slows both. */
+/**
+ * All are there at once. Each is asked in turn with the bare one, a second each, so that a machine that slows down slows both;
+ * and not before it is compiled as well as that is, which every other one is measured beside.
+ */
 async function serveAll(names, run, pid1) {
   const servers = []
   for (const name of [bare, ...names]) servers.push({ name, ...(await start(name, { pid1 })) })
   await delay(500) // start-up is over
   for (const server of servers) server.idleKib = residentOf(server.pid)
   for (const server of servers) {
-    await rateOf(server) // compiled by then
+    for (let round = 0; round < warmUpRounds; round++) await rateOf(server)
     server.loadedKib = residentOf(server.pid)
   }
   const [without, ...others] = servers
   const pairs = {}
   for (const it of others) {
-    const rates = new Map()
-    for (const server of run % 2 === 0 ? [it, without] : [without, it]) rates.set(server, await rateOf(server))
+    const rates = new Map([
+      [it, []],
+      [without, []],
+    ])
+    for (let round = 0; round < rounds; round++) {
+      const inTurn = (run + round) % 2 === 0 ? [it, without] : [without, it]
+      for (const server of inTurn) rates.get(server).push(await rateOf(server))
+    }
     pairs[it.name] = {
       idleKib: it.idleKib - without.idleKib,
       loadedKib: it.loadedKib - without.loadedKib,
-      perSecond: rates.get(it),
-      barePerSecond: rates.get(without),
+      perSecond: median(rates.get(it)),
+      barePerSecond: median(rates.get(without)),
     }
   }
   for (const server of servers) await server.stop(graceMs)

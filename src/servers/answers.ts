@@ -29,8 +29,8 @@ export function sayClose(response: ServerResponse, isLast: () => boolean): void 
 }
 
 /**
- * Node closes behind the last answer. Where the client is still sending, which an answer may come before the end of, what it sends
- * is read first: otherwise the answer would be lost in a reset. The drain sees to it that this ends.
+ * Node closes behind the last answer, and an answer may come before the end of its request. What the client still sends is then
+ * read first: otherwise the answer would be lost in a reset. The drain sees to it that this ends.
  */
 function closeWhenRead({ req, socket }: ServerResponse): void {
   if (socket === null || req.complete) return

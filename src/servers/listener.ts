@@ -181,8 +181,9 @@ function turn(): Promise<void> {
 }
 
 /**
- * Waits for so many turns of the loop, each of so many milliseconds, without a connection. How many are left nobody knows. In a worker of a cluster they come
- * from its primary one at a time, each when the one before was taken, so that a busy loop must wait for longer.
+ * Waits for so many turns of the loop, each of so many milliseconds, without a connection; whether any is left then, nobody
+ * tells. In a worker of a cluster they come from its primary one at a time, each when the one before was taken, so that a busy
+ * loop must wait for longer.
  *
  * Otherwise Node accepts one per turn, so a few turns without any mean that none waits. Not more: behind a full queue of one,
  * connections that their clients believe in stay half made, and are reset by the close (waiting for 3 ms without a connection
