@@ -26,7 +26,14 @@ function write(bytes: Buffer, pieceSize: number, behind: number): Buffer {
     socket.write(bytes.subarray(at, at + pieceSize))
     if (++pieces === behind) writeFrame(socket, close)
   }
-  return socket.read() as Buffer
+  return readAll(socket)
+}
+
+/** On Node 26 one `read()` gives one piece only. */
+function readAll(socket: PassThrough): Buffer {
+  const pieces: Buffer[] = []
+  for (let piece = socket.read(); piece !== null; piece = socket.read()) pieces.push(piece as Buffer)
+  return Buffer.concat(pieces)
 }
 
 const small = [head, frame(0), frame(5), frame(125), frame(126), frame(130, true), frame(3, true)]
@@ -43,7 +50,8 @@ for (const pieceSize of [1, 2, 3, 7, 1000, 65_536, 100_000]) {
       // Of several frames that end in one piece, behind the last of them.
       assert.ok(at === 0 || ends.includes(at), `in the middle: at ${at}`)
       assert.ok(at >= due && at <= due + pieceSize, `at ${at}, due at ${due}`)
-      assert.deepEqual(Buffer.concat([written.subarray(0, at), written.subarray(at + close.length)]), all)
+      const others = Buffer.concat([written.subarray(0, at), written.subarray(at + close.length)])
+      assert.ok(others.equals(all), 'the frames came as they were written')
     }
   })
 }
@@ -54,13 +62,13 @@ void test('a frame of our own stands behind a text that was written as a string'
   socket.write(Buffer.from([0x81, 6]))
   writeFrame(socket, close)
   socket.write('grüß', 'utf8')
-  assert.equal(String(socket.read()), '\x81\x06grüßgoodbye'.replace('\x81', '�'))
+  assert.equal(String(readAll(socket)), '\x81\x06grüßgoodbye'.replace('\x81', '�'))
 })
 
 void test('where nothing is followed, it is written at once', () => {
   const socket = new PassThrough()
   writeFrame(socket, close)
-  assert.equal(String(socket.read()), 'goodbye')
+  assert.equal(String(readAll(socket)), 'goodbye')
 })
 
 void test('many small frames in one piece take no long time', () => {
