@@ -181,20 +181,15 @@ function lookAtAll(
       continue
     }
     if (!connection.told) connection.goBy = undefined
-    if (connection.session === undefined) closeIdle(connections, connection, lingerMs, allowance, now)
+    if (connection.session === undefined) closeIdle(connections, connection, allowance, now)
     else closeIdleSession(connection, whileDraining === 'refuse' ? 0 : lingerMs, allowance, now)
   }
   return { busy, idle: connections.all.size - busy.length }
 }
 
 /** Only one of which a whole poll phase has brought no bytes, and, as a last look, none wait in the kernel either. */
-function closeIdle(
-  connections: Connections,
-  connection: Connection,
-  lingerMs: number,
-  allowance: Allowance,
-  now: number,
-): void {
+function closeIdle(connections: Connections, connection: Connection, allowance: Allowance, now: number): void {
+  const { lingerMs } = connections
   const quiet = isQuiet(connection, now)
   const idleMs = now - connection.usedAt
   const age = idleMs >= oldMs ? 'old' : 'recent'

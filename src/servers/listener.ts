@@ -20,14 +20,15 @@ export interface Stopping {
  */
 export function stopListening(server: Server, capMs: number): Stopping {
   if (!server.listening) return { refuses: true, closed: Promise.resolve(0) }
-  const { refuses, left } = isClusterWorker()
-    ? { refuses: false, left: quietTurns(server, 20, 5, Math.min(capMs, workerCapMs)) }
+  const { refuses, emptied, countLeft } = isClusterWorker()
+    ? { refuses: false, emptied: quietTurns(server, 20, 5, Math.min(capMs, workerCapMs)), countLeft: () => 0 }
     : closeTheDoor(server, capMs)
-  const closeWith = (count: number) => {
+  const closeAndCount = () => {
+    const left = countLeft()
     close(server)
-    return count
+    return left
   }
-  return { refuses, closed: left.then(closeWith) }
+  return { refuses, closed: emptied.then(closeAndCount) }
 }
 
 /**
@@ -54,30 +55,23 @@ export function stopNew(part: Native, fd: number): 'refuses' | 'drops' | 'no' {
 /**
  * Waits until all that the kernel has let through has come in, and nothing more has for `quietMs`. What waits in the queue is
  * known to be there, and would be lost; a handshake may never end, so for those only a part of the time is waited. That begins
- * when the queue is empty: who found it full sends its last word again. Returns how many still wait.
+ * when the queue is empty: who found it full sends its last word again.
  */
-export async function untilEmpty(
-  part: Native,
-  fds: readonly number[],
-  quietMs: number,
-  capMs: number,
-): Promise<number> {
+export async function untilEmpty(part: Native, fds: readonly number[], quietMs: number, capMs: number): Promise<void> {
   const until = performance.now() + capMs
   const handshakesMs = Math.min(capMs / 4, 3000)
-  const queued = () => sum(fds, (fd) => Math.max(0, part.queueLength(fd)))
-  // Where the kernel does not tell of them (a sandbox without netlink), only the queue counts.
-  const halfMade = () => sum(fds, (fd) => Math.max(0, part.handshakes(fd)))
+  const isQueueFilled = () => fds.some((fd) => part.queueLength(fd) > 0)
   let quietSince = performance.now()
   let emptySince = quietSince
   for (;;) {
     const now = performance.now()
-    const filled = queued() > 0
+    const filled = isQueueFilled()
     if (filled) emptySince = now
-    if (now >= until) return filled ? queued() + halfMade() : 0
-    if (now - emptySince >= handshakesMs) return 0
-    // First the handshakes, then the queue once more: one that ends between the two looks is in the queue.
-    if (filled || halfMade() > 0 || queued() > 0) quietSince = now
-    else if (now - quietSince >= quietMs) return 0
+    if (now >= until || now - emptySince >= handshakesMs) return
+    // First the handshakes, then the queue once more: one that ends between the two looks is in the queue. Where the kernel
+    // does not tell of handshakes (a sandbox without netlink), only the queue counts.
+    if (filled || fds.some((fd) => part.handshakes(fd) > 0) || isQueueFilled()) quietSince = now
+    else if (now - quietSince >= quietMs) return
     // Node accepts one connection per turn of the loop. Asked in every turn for handshakes, the kernel would starve it.
     await (filled ? turn() : waitAtMost(1, []))
   }
@@ -127,20 +121,32 @@ const sharedMs = 250
 // The primary still hands over what it had accepted itself; to one that is stopped alone it does so without end.
 const workerCapMs = 3000
 
-function closeTheDoor(server: Server, capMs: number): { refuses: boolean; left: Promise<number> } {
+interface Door {
+  readonly refuses: boolean
+  readonly emptied: Promise<void>
+  /** How many connections the close resets, as far as the kernel tells. */
+  readonly countLeft: () => number
+}
+
+function closeTheDoor(server: Server, capMs: number): Door {
   const part = native()
   const fd = fdOf(server)
   const shared = !ownsItsSocket(server) || (fd !== undefined && isOpenElsewhere(fd))
   const stops = part !== undefined && fd !== undefined && !shared ? stopNew(part, fd) : 'no'
   if (part !== undefined && fd !== undefined && (shared || stops !== 'no')) {
+    const emptied = untilEmpty(part, [fd], 0, shared ? Math.min(capMs, sharedMs) : capMs)
     // What waits in a shared one is not lost with us.
-    const left = shared
-      ? untilEmpty(part, [fd], 0, Math.min(capMs, sharedMs)).then(() => 0)
-      : untilEmpty(part, [fd], 0, capMs)
-    return { refuses: stops === 'refuses', left }
+    return { refuses: stops === 'refuses', emptied, countLeft: () => (shared ? 0 : countWaiting(part, fd)) }
   }
-  const left = !shared && shrinkQueue(server) ? quietTurns(server, 4, 0, Math.min(capMs, blindMs)) : Promise.resolve(0)
-  return { refuses: false, left }
+  const emptied =
+    !shared && shrinkQueue(server) ? quietTurns(server, 4, 0, Math.min(capMs, blindMs)) : Promise.resolve()
+  return { refuses: false, emptied, countLeft: () => 0 }
+}
+
+/** In the queue, and behind one that is still filled: where it is empty, half made ones have had their time. */
+function countWaiting(part: Native, fd: number): number {
+  const queued = part.queueLength(fd)
+  return queued > 0 ? queued + Math.max(0, part.handshakes(fd)) : 0
 }
 
 /** Not by http.Server#close: that closes idle connections in bulk, also those with a request in the kernel's buffer. */
@@ -172,29 +178,23 @@ function ownsItsSocket(server: Server): boolean {
   return /^[46]:|^-1:(?!null:)/.test(key)
 }
 
-function sum(fds: readonly number[], count: (fd: number) => number): number {
-  return fds.reduce((total, fd) => total + count(fd), 0)
-}
-
 function turn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve))
 }
 
 /**
- * Waits for so many turns of the loop, each of so many milliseconds, without a connection; whether any is left then, nobody
- * tells. In a worker of a cluster they come from its primary one at a time, each when the one before was taken, so that a busy
- * loop must wait for longer.
+ * Waits for so many turns of the loop, each of so many milliseconds, without a connection. In a worker of a cluster they come
+ * from its primary one at a time, each when the one before was taken, so that a busy loop must wait for longer.
  *
  * Otherwise Node accepts one per turn, so a few turns without any mean that none waits. Not more: behind a full queue of one,
  * connections that their clients believe in stay half made, and are reset by the close (waiting for 3 ms without a connection
  * lost one in half of all stops; a few turns, in one of 25).
  */
-async function quietTurns(server: EventEmitter, wanted: number, turnMs: number, capMs: number): Promise<0> {
+async function quietTurns(server: EventEmitter, wanted: number, turnMs: number, capMs: number): Promise<void> {
   const until = performance.now() + capMs
   let quiet = 0
   const onConnection = () => (quiet = 0)
   server.on('connection', onConnection)
   while (quiet++ < wanted && performance.now() < until) await (turnMs === 0 ? turn() : waitAtMost(turnMs, []))
   server.off('connection', onConnection)
-  return 0
 }

@@ -38,15 +38,15 @@ for (const [name, load] of keptConnections) {
   })
 }
 
-for (const way of ['in its own handler', 'in a hook', 'by shutdownSignal()']) {
+for (const way of ['in its own handler', 'in an intake hook before the drain', 'by shutdownSignal()']) {
   asPid1(`1000 busy clients lose nothing when the app closes its server too, ${way}`, async (t) => {
     const load = { clients: 1000, thinkMs: 5 }
-    const run = start(t, 'servers/http.js', { pid1: true, args: [JSON.stringify({ closesItself: way })] })
+    const run = start(t, 'servers/app-closes.js', { pid1: true, args: [JSON.stringify({ way })] })
     const { counted } = await startClients(t, await run.port(), load)
     run.signal('SIGTERM')
     const ended = await run.ended
     assertStoppedWell(ended)
-    assert.match(ended.stdout, /^closed$/m)
+    assert.match(ended.stdout, /^closed: well$/m)
     assertNoneLost(await counted, load)
   })
 }
