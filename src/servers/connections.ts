@@ -18,6 +18,8 @@ export type Server = NetServer & { closeAllConnections?(): void }
 export interface Connections {
   readonly server: Server
   readonly all: Map<Socket, Connection>
+  /** Node has told of those that were there before, too. */
+  readonly complete: boolean
   /** There was a connection, once. */
   used: boolean
   /** From the moment the listener is closed: every answer says `Connection: close`. */
@@ -29,6 +31,8 @@ export interface Connections {
   lastLateRequestAt: number
   /** Called when a connection has closed. */
   onClosed: (connection: Connection) => void
+  /** One listener for all sockets: one of its own for each took half a kilobyte a connection. */
+  readonly onSocketClosed: (this: Socket) => void
 }
 
 /** What is told of a request that had to be cut. */
@@ -63,17 +67,23 @@ export interface Connection {
 
 /** Tracks the connections of a server, those of HTTP/1 that are there already included. */
 export function trackConnections(server: Server): Connections {
+  const before = socketsOf(server, 'all')
   const connections: Connections = {
     server,
     all: new Map(),
+    complete: before !== undefined,
     used: false,
     telling: false,
     lastRequestAt: -Infinity,
     lingerMs: Infinity,
     lastLateRequestAt: -Infinity,
     onClosed: () => {},
+    onSocketClosed() {
+      const connection = connections.all.get(this)
+      if (connection !== undefined) forget(connections, connection)
+    },
   }
-  for (const socket of socketsOf(server, 'all')) track(socket, connections)
+  for (const socket of before ?? []) track(socket, connections)
   // Comes while the event is handed out that brings its socket, before we are told of that.
   let newest: ServerHttp2Session | undefined
   server.on('session', (session: ServerHttp2Session) => void (newest = session))
@@ -232,7 +242,7 @@ function track(socket: Socket, connections: Connections, session?: ServerHttp2Se
   connections.used = true
   trackedSockets.add(socket)
   if (session !== undefined) ofSession.set(session, connection)
-  socket.once('close', () => forget(connections, connection))
+  socket.on('close', connections.onSocketClosed)
   return connection
 }
 
@@ -250,10 +260,10 @@ function forgetHandshakeOf(socket: Socket, connections: Connections): void {
  * Needs `[kConnections]`, the list that Node's own `closeAllConnections` asks: all that http has, or those in the middle of a
  * request. Where it is missing, connections that were made before are closed at the end, and half a head counts as idle.
  */
-function socketsOf(server: Server, which: 'all' | 'active'): Socket[] {
+function socketsOf(server: Server, which: 'all' | 'active'): Socket[] | undefined {
   const key = Object.getOwnPropertySymbols(server).find(({ description }) => description === 'http.server.connections')
   const list = key && (server as unknown as Record<symbol, Record<typeof which, () => { socket: Socket }[]>>)[key]
-  return list?.[which]?.().map(({ socket }) => socket) ?? []
+  return list?.[which]?.().map(({ socket }) => socket)
 }
 
 /**

@@ -73,7 +73,7 @@ export async function drain(drained: DrainedServer, context: HookContext): Promi
   connections.telling = false
   accept()
   unwatch()
-  server.closeAllConnections?.() // those that were there before the server was tracked, and never made a request
+  if (!connections.complete || connections.all.size > 0) server.closeAllConnections?.() // what nobody has told us of, too
   if (reset > 0) late.push(`${reset} connections that it had no time to accept`)
   const failed = afterDrain?.status === 'rejected'
   if (failed && late.length > 0) complainOf('afterDrain failed', afterDrain.reason)
