@@ -18,7 +18,7 @@ const situations = {
     just: ({ clients }) => clients.idleFor(11_000),
     atOnce: 8,
     oneByOne: true,
-    runs: 2,
+    runs: 4,
   },
 }
 

@@ -55,7 +55,7 @@ export interface Connection {
   usedAt: number
   /** Bytes read when the connection was last between two requests. More than that: half a request head. */
   bytesBetween: number
-  /** Bytes read at the last look, to see whether a poll phase brought any. */
+  /** `bytesBetween` at the last look, to see whether a poll phase brought any. */
   bytesSeen: number
   /** When what has no end of its own (or is half a request head) is ended at the latest, once that is decided. */
   goBy: number | undefined
@@ -71,7 +71,7 @@ export function trackConnections(server: Server): Connections {
   const connections: Connections = {
     server,
     all: new Map(),
-    complete: before !== undefined,
+    complete: before !== undefined || !server.listening, // which is when the list is made
     used: false,
     telling: false,
     lastRequestAt: -Infinity,
@@ -161,13 +161,14 @@ export function isAnswering({ responses, waiting, session }: Connection): boolea
 }
 
 /**
- * Looks at a connection for bytes. True: none came since the last look, so that, a poll phase lying between, none wait.
+ * Looks at an idle connection, which has read just what was there between two requests. True: no bytes came since the last look,
+ * so that, a poll phase lying between, none wait.
  */
 export function isQuiet(connection: Connection, now: number): boolean {
-  const bytes = connection.socket.bytesRead
-  const quiet = bytes === connection.bytesSeen
-  if (!quiet && connection.bytesSeen !== unseen) connection.usedAt = now
-  connection.bytesSeen = bytes
+  const { bytesBetween, bytesSeen } = connection
+  const quiet = bytesBetween === bytesSeen
+  if (!quiet && bytesSeen !== unseen) connection.usedAt = now
+  connection.bytesSeen = bytesBetween
   return quiet
 }
 
