@@ -164,11 +164,9 @@ export function isAnswering({ responses, waiting, session }: Connection): boolea
  * Looks at an idle connection, which has read just what was there between two requests. True: no bytes came since the last look,
  * so that, a poll phase lying between, none wait.
  */
-export function isQuiet(connection: Connection, now: number): boolean {
-  const { bytesBetween, bytesSeen } = connection
-  const quiet = bytesBetween === bytesSeen
-  if (!quiet && bytesSeen !== unseen) connection.usedAt = now
-  connection.bytesSeen = bytesBetween
+export function isQuiet(connection: Connection): boolean {
+  const quiet = connection.bytesBetween === connection.bytesSeen
+  connection.bytesSeen = connection.bytesBetween
   return quiet
 }
 

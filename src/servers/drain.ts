@@ -190,7 +190,7 @@ function lookAtAll(
 /** Only one of which a whole poll phase has brought no bytes, and, as a last look, none wait in the kernel either. */
 function closeIdle(connections: Connections, connection: Connection, allowance: Allowance, now: number): void {
   const { lingerMs } = connections
-  const quiet = isQuiet(connection, now)
+  const quiet = isQuiet(connection)
   const idleMs = now - connection.usedAt
   const age = idleMs >= oldMs ? 'old' : 'recent'
   if (!quiet || idleMs < lingerMs || allowance[age] <= 0) return
