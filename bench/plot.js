@@ -1,4 +1,4 @@
-// Shows what was measured: `node bench/plot.js [--node 20]` reads `results/*.json`, draws `plots/*.svg`, and writes `tables.md`.
+// Draws the results: `node bench/plot.js [--node 20]` reads `results/*.json`, draws `plots/*.svg`, and writes `tables.md`.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import * as echarts from 'echarts'
@@ -47,7 +47,7 @@ draw('hold', {
 
 writeTables(['lost', 'restarts', 'stop', 'hold', 'codes', 'orphans', 'import', 'size', 'cost'])
 
-/** One picture: a column for each situation, a row for each contender; none where it was not measured. */
+/** One picture: a column for each situation that was measured, and a row for each contender. */
 function draw(measure, { title, how, toColumns }) {
   const { results, node } = resultsOf(measure) ?? {}
   if (results === undefined) return console.log(`${measure}: not measured on Node ${values.node}`)
@@ -86,7 +86,7 @@ function mapValues(object, change) {
   return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value)]))
 }
 
-/** By its power of ten, so that one lost request is still seen beside thousands. */
+/** A logarithmic scale, so that one lost request is still visible beside thousands. */
 function amount(counts) {
   if (counts.length === 0) return undefined
   const count = median(counts)

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { noPid1 } from '../test/helpers/run.ts'
 import { measureCodes } from './lib/codes.js'
 import { contenders, label, whyNot } from './lib/contenders.js'
 import { measureCost } from './lib/cost.js'
@@ -8,7 +9,6 @@ import { measureHold } from './lib/hold.js'
 import { measureImport } from './lib/import.js'
 import { measureLost } from './lib/lost.js'
 import { measureOrphans } from './lib/orphans.js'
-import { whyNoPid1 } from './lib/processes.js'
 import { measureRestarts } from './lib/restarts.js'
 import { measureSize } from './lib/size.js'
 import { measureStop } from './lib/stop.js'
@@ -47,7 +47,6 @@ if (values.help || isWrong) {
   process.exit(values.help ? 0 : 1)
 }
 
-const noPid1 = whyNoPid1()
 const setting = {
   node: process.version,
   platform: `${process.platform} ${process.arch}`,
@@ -72,9 +71,9 @@ for (const name of only) {
   keep(name, { results, missing, tables })
   options.say(`${name} took ${((performance.now() - since) / 1000).toFixed(0)} s`)
 }
-process.exit() // whatever the contenders have left open
+process.exit() // even if a contender has left something open
 
-/** A short trial is no result: it goes to a file of another name. */
+/** A short trial does not overwrite a result: its file has another name. */
 function keep(name, measured) {
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })

@@ -1,9 +1,10 @@
-// Stops the same app three times, with requests on it, and shows what became of it. Run by `npm run demo`.
+// Stops the same app in three ways, under load, and shows the results. Run by `npm run demo`.
 import { get } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { styleText } from 'node:util'
-import { startClients, startServer, whyNoPid1 } from '../bench/lib/processes.js'
+import { startClients, startServer } from '../bench/lib/processes.js'
+import { noPid1 } from '../test/helpers/run.ts'
 
 const ways = ['with pid1', 'server.close()', 'no handler']
 const clients = 200
@@ -14,7 +15,6 @@ const barWidth = 32
 const inColour = process.stdout.isTTY && !process.env.NO_COLOR
 const paint = (style, text) => (inColour ? styleText(style, text) : text)
 
-const noPid1 = process.platform === 'linux' ? whyNoPid1() : 'PID namespaces are a thing of Linux'
 introduce()
 const stops = []
 for (const way of ways) stops.push(await stopUnderLoad(way))
@@ -51,8 +51,7 @@ function requestSlowly(port) {
 }
 
 function introduce() {
-  const how =
-    noPid1 === undefined ? 'each as PID 1 of a PID namespace' : `each as an ordinary process (no PID 1: ${noPid1})`
+  const how = noPid1 === undefined ? 'each as PID 1 of a PID namespace' : `each as an ordinary process (${noPid1})`
   console.log(`One app, stopped in three ways, ${how}. Node ${process.version}.`)
   console.log(`${clients} keep-alive clients, each thinking up to ${thinkMs} ms, and one request that takes 1.5 s.`)
   console.log(`SIGTERM after a second; SIGKILL ${graceMs / 1000} s later (docker stop waits 10 s).\n`)
@@ -115,7 +114,7 @@ function showTable(results) {
   console.log()
 }
 
-/** Without the native part one new connection in some twenty stops may be reset; a kept one never is. */
+/** Without the native part one new connection in about twenty stops may be reset, but never a kept one. */
 function showVerdict({ lost, lostOnNew, killed, code }) {
   const kept = lost - lostOnNew
   const good = kept === 0 && lostOnNew <= 1 && !killed && code === 0

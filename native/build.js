@@ -1,4 +1,4 @@
-// Compiles pid1.c for every CPU that a compiler is there for, into dist/native/: `node native/build.js [--all]`.
+// Compiles pid1.c into dist/native/, for every CPU for which there is a compiler: `node native/build.js [--all]`.
 // With --all, as for a release, a missing compiler is an error.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -17,9 +17,11 @@ const source = new URL('pid1.c', import.meta.url)
 const flags = [
   ['-std=c17', '-Os', '-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Werror'],
   ['-DNAPI_VERSION=8', `-I${headers}`, '-shared', '-fPIC', '-fvisibility=hidden'],
-  // Linked with nothing, so that one file is for glibc and musl: nothing that would call into a library of gcc's.
+  // Linked with no library, so that one file works with glibc and musl. So gcc must not call its own library either.
   ['-nostdlib', '-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-s', '-Wl,--build-id=none'],
   ['-Wl,-z,relro,-z,now,-z,noseparate-code'],
+  // Two builds give identical bytes, with the cross compiler or the CPU's own: gcc must not add the name of its package, or a date.
+  ['-fno-ident', '-Wdate-time'],
 ].flat()
 
 mkdirSync(folder, { recursive: true })

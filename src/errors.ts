@@ -5,7 +5,7 @@ export type Pid1ErrorCode =
   /** A hook, or the requests of a server, did not finish in their time. Found in reports, never thrown. */
   | 'PID1_HOOK_TIMEOUT'
 
-/** The one error class of this package: `code` says what is wrong, `message` what was expected and what came. */
+/** The only error class of this package. `code` tells the kind of error, `message` what was expected and what was given. */
 export class Pid1Error extends Error {
   override readonly name = 'Pid1Error'
   readonly code: Pid1ErrorCode
@@ -13,5 +13,14 @@ export class Pid1Error extends Error {
   constructor(code: Pid1ErrorCode, message: string) {
     super(message)
     this.code = code
+  }
+}
+
+/** Whether it is an error, of this realm or of another one. It may be anything, also a proxy that throws. */
+export function isError(value: unknown): value is Error {
+  try {
+    return value instanceof Error || process.getBuiltinModule('node:util').types.isNativeError(value)
+  } catch {
+    return false
   }
 }

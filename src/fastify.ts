@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-// By the package's own name: the bundle of index.ts is loaded once, whoever asks for it.
+// Imported by the package's own name, so that the plugin and the app load one copy of index.ts.
 import { type DrainOptions, drainOnShutdown } from 'pid1'
 
 /** The parts of a Fastify instance that are needed here. */
@@ -8,18 +8,27 @@ export interface FastifyLike {
   close(): PromiseLike<unknown>
 }
 
-/** What the plugin takes: `drainOnShutdown`'s options, but for `afterDrain`, which is Fastify's own close. */
-export type Pid1FastifyOptions = Omit<DrainOptions, 'afterDrain'>
+/** What the plugin takes: the options of `drainOnShutdown`. Fastify's own close follows `afterDrain`. */
+export type Pid1FastifyOptions = DrainOptions
 
 /**
  * A Fastify plugin: `await app.register(pid1)`. Drains the server, and calls `app.close()` when only WebSockets and event
- * streams are left, so that `preClose` and `onClose` hooks run within the deadline. Not sooner: from `app.close()` on
- * Fastify answers 503, and closes idle connections in bulk.
+ * streams are left, so that `preClose` and `onClose` hooks run within the deadline. An earlier call would lose requests, because
+ * from `app.close()` on Fastify answers 503 and closes idle connections in bulk.
  *
- * @throws Pid1Error PID1_INVALID_OPTION: an option is unknown, or not what it should be
+ * @throws Pid1Error PID1_INVALID_OPTION: an option is unknown or invalid
  */
 export default async function pid1(app: FastifyLike, options: Pid1FastifyOptions = {}): Promise<void> {
-  drainOnShutdown(app.server as Server, { ...options, afterDrain: () => app.close() })
+  const server = drainOnShutdown(app.server as Server, options)
+  const { afterDrain } = options
+  const afterDrainAndClose = async () => {
+    try {
+      await afterDrain?.()
+    } finally {
+      await app.close()
+    }
+  }
+  drainOnShutdown(server, { afterDrain: afterDrainAndClose })
 }
 
 // What `fastify-plugin` would set: the plugin is for the whole app, and has a name in Fastify's messages.

@@ -1,100 +1,127 @@
-import * as children from './children.ts'
-import * as environment_ from './environment.ts'
-import * as exit from './exit.ts'
-import * as hooks from './hooks.ts'
-import * as servers from './servers/drain-on-shutdown.ts'
-import * as shutdown_ from './shutdown.ts'
-import { noteEarlySignals } from './signals.ts'
-import { ofFirstCopy } from './state.ts'
+import { configure as ownConfigure } from './api/configure.ts'
+import * as servers from './api/drain-on-shutdown.ts'
+import { environment as ownEnvironment } from './api/environment.ts'
+import { onExit as ownOnExit } from './api/on-exit.ts'
+import { onShutdown as ownOnShutdown } from './api/on-shutdown.ts'
+import * as byHand from './api/shutdown-by-hand.ts'
+import { superviseChild as ownSuperviseChild } from './api/supervise-child.ts'
+import * as errors from './errors.ts'
+import { ofFirstCopy } from './first-copy.ts'
+import { isPid1 as ownIsPid1 } from './platform/this-process.ts'
+import { rememberEarlySignals } from './signals/early-signals.ts'
+import { install } from './start/install.ts'
 
-export type { Environment } from './environment.ts'
-export { Pid1Error, type Pid1ErrorCode } from './errors.ts'
-export type { ExitCallback } from './exit.ts'
-export type { DrainOptions, HookOptions, HookStage, Options, StageName, SuperviseOptions } from './options.ts'
+export type { DrainableServer } from './api/drain-on-shutdown.ts'
+export type { Environment } from './api/environment.ts'
+export type { ShutdownReason } from './api/shutdown-by-hand.ts'
+export type { Pid1ErrorCode } from './errors.ts'
+export type { ExitCallback } from './exit/exit-callbacks.ts'
+export type { Hook, HookContext } from './hook.ts'
+export type { ConfigureOptions, DrainOptions, HookOptions, SuperviseOptions } from './options.ts'
 export type { ChildrenReport, ConnectionsReport, HookReport, ShutdownReport, StageReport } from './report.ts'
-export type { ShutdownReason } from './shutdown.ts'
-export type { Hook, HookContext, SupervisedChild, Unregister } from './state.ts'
+export type { HookStage, StageName } from './stages.ts'
+export type { SupervisedChild } from './state.ts'
+export type { Unregister } from './unregister.ts'
 
 const api = ofFirstCopy(
   {
-    onShutdown: hooks.onShutdown,
+    onShutdown: ownOnShutdown,
     drainOnShutdown: servers.drainOnShutdown,
-    superviseChild: children.superviseChild,
-    onExit: exit.onExit,
-    shutdown: shutdown_.shutdown,
-    shutdownSignal: shutdown_.shutdownSignal,
-    isShuttingDown: shutdown_.isShuttingDown,
-    isPid1: environment_.isPid1,
-    environment: environment_.environment,
-    configure: shutdown_.configure,
+    undrain: servers.undrain,
+    superviseChild: ownSuperviseChild,
+    onExit: ownOnExit,
+    shutdown: byHand.shutdown,
+    shutdownSignal: byHand.shutdownSignal,
+    isShuttingDown: byHand.isShuttingDown,
+    isPid1: ownIsPid1,
+    environment: ownEnvironment,
+    configure: ownConfigure,
+    Pid1Error: errors.Pid1Error,
   },
-  noteEarlySignals,
+  () => rememberEarlySignals(install),
 )
 
 /**
- * Registers a hook: `onShutdown(hook)` or `onShutdown(name, hook, { stage, timeoutMs })`. Hooks of a stage are started one
- * after the other, last registered first (those of `intake` all at once); one that hangs costs the others nothing.
+ * Registers a hook: `onShutdown(hook, options)` or `onShutdown(name, hook, { stage, timeoutMs })`. The hooks of a stage are started one
+ * after the other, last registered first; those of `intake` all at once. A hook that hangs does not block the others.
  *
- * @returns its undo
- * @throws Pid1Error PID1_INVALID_OPTION: the hook is not a function, or an option is not what it should be
+ * @returns a function that unregisters the hook
+ * @throws Pid1Error PID1_INVALID_OPTION: the hook is not a function, or an option is invalid
  */
-export const onShutdown: typeof hooks.onShutdown = api.onShutdown
+export const onShutdown: typeof ownOnShutdown = api.onShutdown
 
 /**
- * Drains an http, https or http2 server (what Express's and Koa's `listen` return), or a `ws` server, at the shutdown: new
- * connections are refused, every request is answered, every client told. Before or after `listen`; twice is once.
+ * Drains a server at the shutdown: new connections are refused, every request is answered, and every answer announces the close. Takes
+ * an http, https or http2 server (Express's and Koa's `listen` return one) or a `ws` server, before or after `listen`. Calling it again
+ * merges the options. A server that begins to listen later with the same request handler is drained with it, as one: Fastify's
+ * `localhost` is two addresses.
  *
  * @returns the server
- * @throws Pid1Error PID1_INVALID_OPTION: it is not such a server, or an option is not what it should be
+ * @throws Pid1Error PID1_INVALID_OPTION: the argument is not such a server, or an option is invalid
  */
 export const drainOnShutdown: typeof servers.drainOnShutdown = api.drainOnShutdown
 
 /**
- * Says how a child that the app has started is ended at the shutdown (by default with SIGTERM, after the cleanup hooks): its
- * signal, its time, whether it is a sidecar that goes last, and whether its own end ends the service too.
- *
- * @returns its undo; a child that has ended is forgotten
- * @throws Pid1Error PID1_INVALID_OPTION: it is not a child process, or an option is not what it should be
+ * Unregisters a server that `drainOnShutdown` was given: from then on `pid1` leaves the server alone. Does not affect a drain in
+ * progress. It is harmless to call it twice, and for a server that is not registered.
  */
-export const superviseChild: typeof children.superviseChild = api.superviseChild
+export const undrain: typeof servers.undrain = api.undrain
 
 /**
- * Registers synchronous last words: called with the exit code, or the signal, however the process ends (SIGKILL and the
- * watchdog apart).
+ * Sets how a child process of the app is ended at the shutdown: with which signal (by default SIGTERM, after the cleanup hooks), in
+ * which time, whether it is a sidecar that is ended last, and whether the service shuts down when it exits.
  *
- * @returns its undo
+ * @returns a function that unregisters the child; a child that has exited is unregistered by itself
+ * @throws Pid1Error PID1_INVALID_OPTION: the argument is not a child process, or an option is invalid
+ */
+export const superviseChild: typeof ownSuperviseChild = api.superviseChild
+
+/**
+ * Registers a synchronous callback that runs as the process exits, with the exit code or the signal. It runs however the process ends,
+ * except by SIGKILL and by the watchdog.
+ *
+ * @returns a function that unregisters the callback
  * @throws Pid1Error PID1_INVALID_OPTION: the callback is not a function
  */
-export const onExit: typeof exit.onExit = api.onExit
+export const onExit: typeof ownOnExit = api.onExit
 
 /**
- * Starts the shutdown by hand. An error, or `{ exitCode }`, decides the exit code. Every caller gets the same promise. It
- * never resolves, as the process ends; with `configure({ exit: false })`, and in a worker thread, it resolves with the
- * report. Inside a hook it resolves at once, with the report so far.
+ * Starts the shutdown by hand. With an error the exit code is 1; `{ exitCode }` sets another one. During a shutdown the call adds its
+ * error, and its exit code if none is set yet. Every caller gets the same promise. It never resolves, because the process ends; with
+ * `configure({ exit: false })`, and in a worker thread, it resolves with the report. Inside a hook it resolves at once, with the report
+ * so far.
  *
- * @throws Pid1Error PID1_INVALID_OPTION: the reason is not what it should be
+ * @throws Pid1Error PID1_INVALID_OPTION: the reason is invalid
  */
-export const shutdown: typeof shutdown_.shutdown = api.shutdown
-
-/** Aborted the moment a shutdown starts: for event streams, long polls and loops that should end then. */
-export const shutdownSignal: typeof shutdown_.shutdownSignal = api.shutdownSignal
-
-/** Has a shutdown started? */
-export const isShuttingDown: typeof shutdown_.isShuttingDown = api.isShuttingDown
-
-/** Is this process PID 1 of its container? PID 1 has no default signal actions: without a handler SIGTERM does nothing. */
-export const isPid1: typeof environment_.isPid1 = api.isPid1
+export const shutdown: typeof byHand.shutdown = api.shutdown
 
 /**
- * Where this process runs: PID 1 or which init, container, platform, grace period (milliseconds), and what is wrong there.
- *
- * @throws Pid1Error PID1_INVALID_OPTION: `PID1_GRACE_PERIOD` cannot be understood
+ * A signal that is aborted the moment a shutdown starts, with an AbortError whose `cause` is the reason or the error. It is meant for
+ * event streams, long polls and loops that should end then.
  */
-export const environment: typeof environment_.environment = api.environment
+export const shutdownSignal: typeof byHand.shutdownSignal = api.shutdownSignal
+
+/** Whether a shutdown has started. */
+export const isShuttingDown: typeof byHand.isShuttingDown = api.isShuttingDown
+
+/** Whether this process is PID 1 of its container. PID 1 has no default signal actions: without a handler SIGTERM does nothing. */
+export const isPid1: typeof ownIsPid1 = api.isPid1
 
 /**
- * Sets options; called again it adds to them. It has no effect on a shutdown that runs.
+ * Where this process runs: whether it is PID 1, else the init's name; the container, the platform, the grace period in milliseconds, and
+ * any problems with the setup.
  *
- * @throws Pid1Error PID1_INVALID_OPTION: an option is unknown, or not what it should be
+ * @throws Pid1Error PID1_INVALID_OPTION: `PID1_GRACE_PERIOD` is not a time with a unit
  */
-export const configure: typeof shutdown_.configure = api.configure
+export const environment: typeof ownEnvironment = api.environment
+
+/**
+ * Sets options. Repeated calls are merged. Does not affect a shutdown in progress.
+ *
+ * @throws Pid1Error PID1_INVALID_OPTION: an option is unknown or invalid
+ */
+export const configure: typeof ownConfigure = api.configure
+
+/** The only error class of this package. `code` tells the kind of error, `message` what was expected and what was given. */
+export const Pid1Error: typeof errors.Pid1Error = api.Pid1Error
+export type Pid1Error = errors.Pid1Error

@@ -1,61 +1,112 @@
 type Debug = (namespace: string) => (format: string, ...args: unknown[]) => void
 
-let debug: Debug | undefined
+let loaded: Debug | undefined
 
-/** A line for the curious: `DEBUG=pid1:*`. */
-export function note(namespace: string, format: string, ...args: unknown[]): void {
+/** Debug output, with `DEBUG=pid1:*`. */
+export function debug(namespace: string, format: string, ...args: unknown[]): void {
   if (!process.env['DEBUG']) return
-  debug ??= loadDebug()
-  debug(`pid1:${namespace}`)(format, ...args)
+  loaded ??= loadDebug()
+  const log = loaded(`pid1:${namespace}`)
+  try {
+    log(format, ...args.map((arg) => (typeof arg === 'string' ? escapeLine(arg) : arg)))
+  } catch {
+    // What the app has thrown may throw again when `debug` inspects it.
+    log('%s %s', format, args.map(describe).join(' '))
+  }
 }
 
-/** One line on stderr, for a problem that the user must act on. */
-export function complain(line: string): void {
-  write(`pid1: ${line}\n`)
+/** Prints one line on stderr, about a problem that the user must act on. */
+export function warn(line: string): void {
+  write(`pid1: ${escapeLine(line)}\n`)
 }
 
-/** The same for an error, which may be anything that can be thrown. */
-export function complainOf(what: string, error: unknown): void {
-  complain(`${what}: ${process.getBuiltinModule('node:util').inspect(error)}`)
+/** Prints one such line that ends with an error, which may be anything that can be thrown. */
+export function warnOf(what: string, error: unknown): void {
+  write(`pid1: ${escapeLine(what)}: ${describe(error)}\n`)
 }
 
 /** Prints an error as Node inspects it. */
 export function printError(what: string, error: unknown): void {
-  write(`${what} ${process.getBuiltinModule('node:util').inspect(error)}\n`)
+  write(`${what} ${describe(error)}\n`)
 }
 
-// Here and elsewhere Node's modules are taken where they are used: imported at the top, those that an app need not have
-// loaded would take a quarter of this package's import time on Node 20.
-
-/**
- * The log reader often leaves first (`docker stop` of a pipe, a closed terminal). The next `console.log` then raises
- * EPIPE or EIO as an uncaught error, which must not turn a good shutdown into a failed one.
- */
-export function swallowOutputErrors(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    if (!stream.listeners('error').includes(swallow)) stream.on('error', swallow)
-  }
-}
-
-/**
- * Node 20 aborts in its last step when its terminal is gone (it cannot reset it, and asserts that it can), but passes over
- * what is closed. So a terminal that answers EIO, as one does that was hung up, is closed before.
- */
-export function closeDeadTerminals(): void {
-  const { closeSync, writeSync } = process.getBuiltinModule('node:fs')
-  for (const fd of [0, 1, 2]) {
+/** The text for anything that can be thrown. Never throws, although the `inspect` or a getter of the error may. */
+export function describe(error: unknown): string {
+  const { inspect, types } = process.getBuiltinModule('node:util')
+  const attempts: (() => unknown)[] = [
+    () => inspect(error),
+    () => inspect(error, { customInspect: false }),
+    () => (error as Error).stack,
+    () => (error as Error).message,
+  ]
+  for (const show of attempts) {
     try {
-      writeSync(fd, '')
-    } catch (error) {
-      if (codeOf(error) === 'EIO') closeSync(fd)
+      const text = show()
+      // With --frozen-intrinsics Node 20 inspects every error as an empty object.
+      if (typeof text === 'string' && !(text === '{}' && types.isNativeError(error))) return escapeLines(text)
+    } catch {
+      // The next attempt reads less of the error.
     }
   }
+  return 'an error that cannot be shown'
 }
 
-function swallow(): void {}
+/** A name that the app or a client chose, made fit for a line: without control characters, and at most 100 characters long. */
+export function safeName(name: string): string {
+  return escapeLine(name.length > longestName ? `${name.slice(0, longestName - 1)}…` : name)
+}
+
+/** A name as `safeName` makes it, in quotation marks. */
+export function quoted(name: string): string {
+  return `"${safeName(name)}"`
+}
+
+/** The text of a list for one line: ten items, and how many more there are. */
+export function listOf<Item>(items: readonly Item[], show: (item: Item) => string): string {
+  const shown = items.slice(0, mostItems).map(show).join(', ')
+  return items.length > mostItems ? `${shown} and ${items.length - mostItems} more` : shown
+}
+
+/** "1 request", "2 requests". */
+export function counted(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
+}
+
+/** The path of a request's URL in ASCII. The authority, the query and the fragment may hold secrets. */
+export function pathOf(url: string): string {
+  const path = url.replace(/^(?:[a-z][a-z\d+.-]*:)?\/\/[^/?#]*|^[^/?#]*@/i, '').replace(/[?#].*$/s, '')
+  const ascii = path.replace(
+    /[^!-~]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  )
+  return safeName(ascii === '' ? '/' : ascii)
+}
+
+const longestName = 100
+const mostItems = 10
+
+// Characters that a terminal acts on, that start a line, or that reorder or hide text. Not by \p{…}: a Node without ICU has no such classes.
+const unsafe =
+  /[^ -~\xa0-\xac\xae-\u061b\u061d-\u180d\u180f-\u200a\u2010-\u2027\u202f-\u205f\u2070-\ufefe\uff00-\ufff8\ufffc-\uffff]/g
+
+function escapeLine(text: string): string {
+  return text.replace(unsafe, escapeCharacter)
+}
+
+export function escapeLines(text: string): string {
+  return text.replace(unsafe, (character) => (/[\n\t]/.test(character) ? character : escapeCharacter(character)))
+}
+
+function escapeCharacter(character: string): string {
+  const code = character.charCodeAt(0)
+  return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`
+}
+
+// Here and elsewhere built-in modules are loaded on use: importing the ones that the app may not need would add a quarter to the import
+// time on Node 20.
 
 /** Not process.stderr: that may be asynchronous, and a line written just before `process.exit` would be lost. */
-function write(text: string): void {
+export function write(text: string): void {
   const { writeSync } = process.getBuiltinModule('node:fs')
   const bytes = Buffer.from(text)
   let written = 0
@@ -63,25 +114,34 @@ function write(text: string): void {
     try {
       written += writeSync(2, bytes, written)
     } catch (error) {
-      // EAGAIN: somebody made the pipe non-blocking and its reader is slow. Anything else: nobody reads any more.
+      // EAGAIN: the pipe is non-blocking and its reader is slow. With any other error there is no reader.
       if (codeOf(error) !== 'EAGAIN') return
     }
   }
 }
 
-function codeOf(error: unknown): unknown {
+/** The code of a system error, such as `EIO`. */
+export function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
+declare const __filename: string | undefined
+
+/** The URL of this file. A bundler that makes a CommonJS module of it leaves `import.meta` empty. */
+export function ownUrl(): string {
+  const { url } = import.meta as { url?: string }
+  return url ?? process.getBuiltinModule('node:url').pathToFileURL(String(__filename)).href
+}
+
 /**
- * Loaded only when it is wanted, as it is the largest part of this package's import time; and at once, because an
- * `import()` would come too late for a process that is just about to leave.
+ * Loaded on use, because it would be the largest part of the import time; and synchronously, because an `import()` would come too late
+ * in a process that is about to exit.
  */
 function loadDebug(): Debug {
   try {
-    return process.getBuiltinModule('node:module').createRequire(import.meta.url)('debug')
+    return process.getBuiltinModule('node:module').createRequire(ownUrl())('debug')
   } catch (error) {
-    complain(`DEBUG is set, but the package "debug" is not to be had here: ${String(error)}`) // bundled, or not permitted
+    warn(`DEBUG is set, but the package "debug" cannot be loaded: ${String(error)}`) // bundled, or not permitted
     return () => () => {}
   }
 }

@@ -1,52 +1,58 @@
-import { isWorker } from './environment.ts'
-import { complain, note } from './log.ts'
+import { debug, ownUrl, warn } from './log.ts'
+import { isWorker } from './platform/this-process.ts'
 
 /**
- * The operations of `native/pid1.c`, which says what each does. Each takes and answers with whole numbers (times in
- * milliseconds), and where it failed with `-errno`.
+ * The operations of `native/pid1.c`, which says what each does. They take and return whole numbers. Times are in milliseconds. A
+ * negative result is `-errno`.
  */
 export interface Native {
   reap(pid: number): number
   becomeSubreaper(): number
-  watchSignal(signal: number): number
-  setWatchdog(ms: number): number
+  watchSignal(signal: number, isOurs: 0 | 1): number
+  takeSignal(signal: number): number
+  makeTimer(): number
+  prepareWatchdog(ms: number): number
   startWatchdog(ms: number): number
   stopWatchdog(): number
   ageOfArrival(): number
   isFromTerminal(): number
-  leaveAfter(code: number, ms: number): number
-  tellStep(step: string): void
+  exitWithin(code: number, ms: number): number
+  setStep(step: string): void
   refuseNew(fd: number): number
   dropNew(fd: number): number
   enlargeQueue(fd: number): number
   isListening(fd: number): number
   queueLength(fd: number): number
   queueLimit(fd: number): number
-  handshakes(fd: number): number
-  silentMs(fd: number): number
+  handshakes(fd: number, due?: 0 | 1): number
+  idleMs(fd: number): number
+  unreadBytes(fd: number): number
   undelivered(port: number, version: 4 | 6): number
 }
 
-/** The native part, or undefined where there is none for this machine, or where it may not be loaded. */
+let loaded: Native | 'absent' | undefined
+let whyAbsent: Error | undefined
+
+/** The native part. Undefined where there is none for this machine, and where it cannot or must not be loaded. */
 export function native(): Native | undefined {
   loaded ??= load()
   return loaded === 'absent' ? undefined : loaded
 }
 
 /**
- * PID 1 cannot do its work without it, and an app that was bundled loses the file silently. Who starts Node with `--no-addons`
- * or `--permission` knows.
+ * Prints one line if the native part is missing, because PID 1 cannot do its work without it, and a bundler loses the file silently.
+ * Prints nothing with `--no-addons` or `--permission`, because whoever passes such an option expects this.
  */
 export function warnOfAbsence(): void {
   if (native() !== undefined || process.platform !== 'linux' || whyAbsent === undefined) return
   if ((whyAbsent as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED') return
-  complain(`orphans are not reaped, and a blocked process is not ended, without the native part: ${whyAbsent.message}`)
+  warn(
+    `the native part is missing, so orphans are not reaped and a blocked process is not ended: ${whyAbsent.message}. ` +
+      'If the app is bundled, copy node_modules/pid1/dist/native beside the bundle',
+  )
 }
 
-let whyAbsent: Error | undefined
-let loaded: Native | 'absent' | undefined
-
-/** By `process.dlopen`: a `require` would have to be made first, and a bundler that meets one looks for the file. */
+/** Loads it by `process.dlopen`, because `require` would need `createRequire`, and bundlers try to resolve its argument. */
 function load(): Native | 'absent' {
   const name = `${process.platform}-${process.arch}`
   try {
@@ -54,12 +60,12 @@ function load(): Native | 'absent' {
     if (process.platform !== 'linux') throw new Error('it is for Linux')
     const { fileURLToPath } = process.getBuiltinModule('node:url')
     const module = { exports: {} }
-    process.dlopen(module, fileURLToPath(new URL(`native/${name}.node`, import.meta.url)))
+    process.dlopen(module, fileURLToPath(new URL(`native/${name}.node`, ownUrl())))
     return module.exports as Native
   } catch (error) {
     // No prebuilt for this CPU; --no-addons; --permission; bundled without it.
     whyAbsent = error as Error
-    note('native', 'absent on %s: %s', name, whyAbsent.message)
+    debug('native', 'absent on %s: %s', name, whyAbsent.message)
     return 'absent'
   }
 }

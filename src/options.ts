@@ -1,97 +1,118 @@
+import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import { constants } from 'node:os'
 import { Pid1Error } from './errors.ts'
 import type { ShutdownReport } from './report.ts'
+import { type HookStage, stages } from './stages.ts'
 
 /** What `configure` takes. Times are in milliseconds. */
-export interface Options {
+export interface ConfigureOptions {
   /**
-   * How long the platform waits between its stop signal and SIGKILL. Default: `PID1_GRACE_PERIOD` (`10s`, `1500ms`, or
-   * plain milliseconds), else what the platform that was found gives, else 10 000.
+   * How long the platform waits between its stop signal and SIGKILL. Default: `PID1_GRACE_PERIOD` (`10s`, `1500ms`, `2m`), else the
+   * grace period of the detected platform, else 10 000.
    */
-  readonly gracePeriodMs?: number
-  /** More signals that start a shutdown, for instance the container's STOPSIGNAL. Default: none. */
-  readonly signals?: readonly NodeJS.Signals[]
-  /** `false`: `shutdown()` resolves with the report, nothing exits and all is reset. For tests. Default: true. */
-  readonly exit?: boolean
-  /** `'signal'`: a good shutdown by a signal ends with 128 + its number instead of 0. Default: `'zero'`. */
-  readonly exitCode?: 'zero' | 'signal'
-  /** Wait for orphans, which would stay zombies. Default: as PID 1. `true` elsewhere: they are this process's from then on. */
-  readonly reap?: boolean
-  /** A dead orphan is left alone for so long, for whoever may still ask for its status. Default: 1000. */
-  readonly reapAfterMs?: number
-  /** `'terminate'`: end all descendants, not only the supervised ones, before the process leaves. Default: as PID 1. */
-  readonly children?: 'terminate' | 'leave'
-  /** Called with the final report, just before the process leaves. Must be synchronous. */
-  readonly onReport?: (report: ShutdownReport) => void
+  readonly gracePeriodMs?: number | undefined
+  /** Further signals that start a shutdown, for instance the container's STOPSIGNAL. Default: none. */
+  readonly signals?: readonly NodeJS.Signals[] | undefined
+  /** `false`: `shutdown()` resolves with the report, the process stays, and everything is reset. Meant for tests. Default: true. */
+  readonly exit?: boolean | undefined
+  /** `'signal'`: after a good shutdown by a signal the exit code is 128 + its number instead of 0. Default: `'zero'`. */
+  readonly exitCode?: 'zero' | 'signal' | undefined
+  /** Wait for orphans, which would stay zombies. Default: true as PID 1. `true` elsewhere: orphans are then re-parented to this process. */
+  readonly reap?: boolean | undefined
+  /** How long to wait before a dead orphan is reaped, so that someone else can still read its exit status. Default: 1000. */
+  readonly reapAfterMs?: number | undefined
+  /** `'terminate'`: end all descendants, not only the supervised ones, before the process exits. Default: `'terminate'` as PID 1. */
+  readonly children?: 'terminate' | 'leave' | undefined
+  /** `false`: print no warning at the first registration if PID 1 keeps SIGTERM from this process. Default: true. */
+  readonly warnings?: boolean | undefined
+  /** Called with the final report, just before the process exits. Must be synchronous: a promise that it returns is not awaited. */
+  readonly onReport?: ((report: ShutdownReport) => void) | undefined
+  /**
+   * Called when a second Ctrl-C forces the end, just before the process exits, with the report so far. Must be synchronous. Not called
+   * while the event loop is blocked.
+   */
+  readonly onForcedEnd?: ((report: ShutdownReport) => void) | undefined
   /** The default of every server's `lingerMs`. */
-  readonly lingerMs?: number
+  readonly lingerMs?: number | undefined
   /** The default of every server's `endlessMs`. */
-  readonly endlessMs?: number
+  readonly endlessMs?: number | undefined
   /** The default of every server's `drainDelayMs`. */
-  readonly drainDelayMs?: number
+  readonly drainDelayMs?: number | undefined
   /** The default of every server's `whileDraining`. */
-  readonly whileDraining?: 'serve' | 'refuse'
+  readonly whileDraining?: 'serve' | 'refuse' | undefined
+  /** The default of every server's `isEndless`. */
+  readonly isEndless?: DrainOptions['isEndless']
 }
 
 /** What `drainOnShutdown` takes, for one server. Times are in milliseconds. */
 export interface DrainOptions {
   /**
-   * A connection that was used within this time stays open until it has been idle for so long. While requests come on others,
-   * which had been idle for longer, it may be up to four times that. Default: 1000.
+   * A connection that was used within this time stays open until it has been idle for this long. If requests keep arriving on
+   * connections that were idle for longer, the time is extended up to fourfold. Default: 1000.
    */
-  readonly lingerMs?: number
-  /** How long WebSockets, event streams and silent connections have to go once they were told. Default: `lingerMs`. */
-  readonly endlessMs?: number
+  readonly lingerMs?: number | undefined
+  /** How long WebSockets, event streams and half requests have to close once they were asked to. Default: `lingerMs`. */
+  readonly endlessMs?: number | undefined
   /**
-   * Keep accepting connections for so long after the signal, for balancers that need time to notice. At most half of
-   * the time there is. Default: 0; 5000 on Kubernetes.
+   * Keep accepting connections for this long after the signal, because balancers need time to notice. At most half of the time; if it
+   * had to be shortened, one line on stderr says so. Default: 0; 5000 on Kubernetes.
    */
-  readonly drainDelayMs?: number
+  readonly drainDelayMs?: number | undefined
   /**
-   * What happens to requests that still arrive, on connections that are open: they are answered, or refused with 503 and
-   * `Retry-After` (with HTTP/2: as a stream that may be sent again). Default: `'serve'`.
+   * What happens to requests that still arrive on open connections: they are answered, or refused with 503 and `Retry-After` (with
+   * HTTP/2: with REFUSED_STREAM, which a client may retry). Default: `'serve'`.
    */
-  readonly whileDraining?: 'serve' | 'refuse'
+  readonly whileDraining?: 'serve' | 'refuse' | undefined
   /**
-   * Called when the last ordinary request is answered and no connection lingers: the place of a framework's own close. A fifth of
-   * the time (10 s at most) is kept for it, so requests that are not answered by then are cut.
+   * Returns whether the answer to a request has no end of its own. Such an answer is ended like an event stream: cleanly, or with 503
+   * if it has not begun. Called once for each request, when the drain begins or when the request arrives later (with HTTP/2: for
+   * requests of the compatibility API). `undefined` leaves the decision to the rule: an event stream that answers a GET has no end.
    */
-  readonly afterDrain?: () => unknown
+  readonly isEndless?: ((request: IncomingMessage | Http2ServerRequest) => boolean | undefined) | undefined
+  /**
+   * Called when the last ordinary request is answered and no connection lingers: call a framework's own close here. A fifth of the
+   * time (10 s at most) is reserved for it: requests that are not answered by then are cut.
+   */
+  readonly afterDrain?: (() => unknown) | undefined
 }
 
 /** What `onShutdown` takes. */
 export interface HookOptions {
-  /** When the hook runs: with the servers' drain, after it, or at the very end (logs, telemetry). Default: `'cleanup'`. */
-  readonly stage?: HookStage
-  /** Cut the hook after this many milliseconds, even if there would be time left. */
-  readonly timeoutMs?: number
+  /**
+   * When the hook runs: while servers still accept (deregister), with their drain, after it, or at the very end (logs, telemetry).
+   * Default: `'cleanup'`.
+   */
+  readonly stage?: HookStage | undefined
+  /** Cut the hook after this many milliseconds, even if time is left. */
+  readonly timeoutMs?: number | undefined
 }
 
 /** What `superviseChild` takes. */
 export interface SuperviseOptions {
   /** The signal that asks this child to end. Default: `'SIGTERM'`. */
-  readonly signal?: NodeJS.Signals
-  /** SIGKILL after so many milliseconds, even if there would be time left. */
-  readonly timeoutMs?: number
-  /** It is needed until the end (a proxy, a log shipper), so it is ended after the `flush` hooks. Default: false. */
-  readonly sidecar?: boolean
-  /** When this child ends, so does the service: with its exit code, or 128 + the number of its signal. Default: false. */
-  readonly endsService?: boolean
+  readonly signal?: NodeJS.Signals | undefined
+  /** Send SIGKILL after this many milliseconds, even if time is left. */
+  readonly timeoutMs?: number | undefined
+  /** The child is needed until the end (a proxy, a log shipper), so it is ended after the `flush` hooks. Default: false. */
+  readonly sidecar?: boolean | undefined
+  /**
+   * The service shuts down when this child exits: with the exit code of the child, or 128 + the number of its signal; with 127 if its
+   * program was not found, and 126 if it could not be started. Default: false.
+   */
+  readonly endsService?: boolean | undefined
+  /** Signals that are forwarded to the child while it runs, and do not start a shutdown then: `['SIGHUP']` for a reload. */
+  readonly forward?: readonly NodeJS.Signals[] | undefined
 }
 
-/** The stages of a shutdown. */
-export type StageName = HookStage | 'children' | 'sidecars'
+/** The options that were given. An option that is undefined counts as not given. */
+export type Given<AllOptions> = {
+  readonly [Name in keyof AllOptions]?: Exclude<AllOptions[Name], undefined>
+}
 
-/** The stages that a hook can be registered for. */
-export type HookStage = 'intake' | 'cleanup' | 'flush'
-
-/** The order of a shutdown. */
-export const stageNames: readonly StageName[] = ['intake', 'cleanup', 'children', 'flush', 'sidecars']
-const hookStages: readonly HookStage[] = ['intake', 'cleanup', 'flush']
-
-/** Checks what `configure` was given. Throws PID1_INVALID_OPTION. */
-export function checkOptions(options: unknown): asserts options is Options {
-  checkAll('configure', options, {
+/** Checks the options of `configure` and returns those that were given. Throws PID1_INVALID_OPTION. */
+export function checkOptions(options: unknown): Given<ConfigureOptions> {
+  return checkAll('configure', options, {
     gracePeriodMs: milliseconds,
     signals,
     exit: trueOrFalse,
@@ -99,43 +120,54 @@ export function checkOptions(options: unknown): asserts options is Options {
     reap: trueOrFalse,
     reapAfterMs: milliseconds,
     children: oneOf('terminate', 'leave'),
+    warnings: trueOrFalse,
     onReport: aFunction,
+    onForcedEnd: aFunction,
     lingerMs: milliseconds,
     endlessMs: milliseconds,
     drainDelayMs: milliseconds,
     whileDraining: oneOf('serve', 'refuse'),
+    isEndless: aFunction,
   })
 }
 
-/** Checks what `drainOnShutdown` was given beside the server. Throws PID1_INVALID_OPTION. */
-export function checkDrainOptions(options: unknown): asserts options is DrainOptions {
-  checkAll('drainOnShutdown', options, {
+/** Checks the options of `drainOnShutdown` and returns those that were given. Throws PID1_INVALID_OPTION. */
+export function checkDrainOptions(options: unknown): Given<DrainOptions> {
+  return checkAll('drainOnShutdown', options, {
     lingerMs: milliseconds,
     endlessMs: milliseconds,
     drainDelayMs: milliseconds,
     whileDraining: oneOf('serve', 'refuse'),
+    isEndless: aFunction,
     afterDrain: aFunction,
   })
 }
 
-/** Checks what `onShutdown` was given beside the hook. Throws PID1_INVALID_OPTION. */
-export function checkHookOptions(options: unknown): asserts options is HookOptions {
-  checkAll('onShutdown', options, { stage: oneOf(...hookStages), timeoutMs: milliseconds })
+/** Checks the options of `onShutdown` and returns those that were given. Throws PID1_INVALID_OPTION. */
+export function checkHookOptions(options: unknown): Given<HookOptions> {
+  return checkAll('onShutdown', options, { stage: oneOf(...stagesOfHooks()), timeoutMs: milliseconds })
 }
 
-/** Checks what `superviseChild` was given beside the child. Throws PID1_INVALID_OPTION. */
-export function checkSuperviseOptions(options: unknown): asserts options is SuperviseOptions {
-  checkAll('superviseChild', options, {
-    signal: { expected: 'the name of a signal, such as "SIGTERM"', holds: isSignal },
+function stagesOfHooks(): string[] {
+  return stages.filter(({ runs }) => runs !== 'ends processes').map(({ name }) => name)
+}
+
+/** Checks the options of `superviseChild` and returns those that were given. Throws PID1_INVALID_OPTION. */
+export function checkSuperviseOptions(options: unknown): Given<SuperviseOptions> {
+  return checkAll('superviseChild', options, {
+    signal: endingSignal,
     timeoutMs: milliseconds,
     sidecar: trueOrFalse,
     endsService: trueOrFalse,
+    forward: forwardable,
   })
 }
 
-/** Checks what `shutdown` was given, where that is no word and no error. Throws PID1_INVALID_OPTION. */
-export function checkReason(reason: unknown): asserts reason is { reason?: string; exitCode?: number } {
-  checkAll('shutdown', reason, {
+/** Checks the object that `shutdown` was given and returns what is defined in it. Throws PID1_INVALID_OPTION. */
+export function checkReason(reason: unknown): { readonly reason?: string; readonly exitCode?: number } {
+  const isObject = typeof reason === 'object' && reason !== null && !isRevoked(reason)
+  expectThat(isObject, 'the reason of `shutdown`', 'a string, an error or an object', reason, adviceForThrown)
+  return checkAll('shutdown', reason, {
     reason: { expected: 'a string', holds: (value) => typeof value === 'string' },
     exitCode: {
       expected: 'a whole number from 0 to 255',
@@ -144,18 +176,42 @@ export function checkReason(reason: unknown): asserts reason is { reason?: strin
   })
 }
 
-/** Throws PID1_INVALID_OPTION, saying what was expected and what came. */
-export function expectThat(holds: boolean, what: string, expected: string, came: unknown): asserts holds {
-  if (!holds) throw new Pid1Error('PID1_INVALID_OPTION', `Expected ${what} to be ${expected}, got ${show(came)}`)
+const adviceForThrown = ': where anything may have been thrown, write shutdown({ exitCode: 1 })'
+
+/** Throws PID1_INVALID_OPTION with what was expected and what was given. */
+export function expectThat(
+  holds: boolean,
+  what: string,
+  expected: string,
+  given: unknown,
+  advice: string = '',
+): asserts holds {
+  if (!holds)
+    throw new Pid1Error('PID1_INVALID_OPTION', `Expected ${what} to be ${expected}, got ${show(given)}${advice}`)
 }
 
-/** `PID1_GRACE_PERIOD`, in milliseconds, or undefined where it is not set. Throws PID1_INVALID_OPTION. */
+/** Whether a value is a revoked proxy. Every operation on such a proxy throws a TypeError, so each value is checked for this first. */
+export function isRevoked(value: unknown): boolean {
+  try {
+    Array.isArray(value)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** `PID1_GRACE_PERIOD` in milliseconds, or undefined if it is not set. Throws PID1_INVALID_OPTION. */
 export function gracePeriodOfEnvironment(): number | undefined {
   const text = process.env['PID1_GRACE_PERIOD']
-  if (text === undefined || text.trim() === '' || isDisabled()) return undefined
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s)?$/.exec(text.trim()) ?? []
-  const value = Number(amount) * (unit === 's' ? 1000 : 1)
-  expectThat(milliseconds.holds(value), '`PID1_GRACE_PERIOD`', 'a time such as "10s", "1500ms" or "1500"', text)
+  return text === undefined || text.trim() === '' || isDisabled() ? undefined : parseTime(text, '`PID1_GRACE_PERIOD`')
+}
+
+/** A time with a unit ("10s", "1500ms", "2m") or "0", in milliseconds. Throws PID1_INVALID_OPTION. */
+function parseTime(text: string, what: string): number {
+  const [, amount = 'NaN', unit = ''] = /^(\d+(?:\.\d+)?)\s*(ms|s|m)?$/.exec(text.trim().toLowerCase()) ?? []
+  const value = Number(amount) * ({ s: 1000, m: 60_000 }[unit] ?? 1)
+  expectThat(milliseconds.holds(value), what, 'a time such as "10s", "1500ms" or "2m"', text)
+  expectThat(unit !== '' || value === 0, what, 'a time with a unit', text, `: write ${amount}s or ${amount}ms`)
   return value
 }
 
@@ -169,8 +225,8 @@ interface Check {
   readonly holds: (value: unknown) => boolean
 }
 
-// Node's timers turn anything larger into 1 ms.
-const longestTimerMs = 2 ** 31 - 1
+/** The longest time of a timer: Node turns anything longer into 1 ms. */
+export const longestTimerMs: number = 2 ** 31 - 1
 
 const milliseconds: Check = {
   expected: '0 or more milliseconds (at most 2147483647)',
@@ -181,7 +237,7 @@ const trueOrFalse: Check = { expected: 'true or false', holds: (value) => typeof
 
 const aFunction: Check = { expected: 'a function', holds: (value) => typeof value === 'function' }
 
-// SIGKILL and SIGSTOP cannot be caught; no JavaScript is safe after the next four; the rest mean something else to Node.
+// SIGKILL and SIGSTOP cannot be caught. After the next four no JavaScript is safe. The rest mean something else to Node.
 const uncatchable = ['KILL', 'STOP', 'SEGV', 'BUS', 'FPE', 'ILL', 'CHLD', 'PROF', 'USR1', 'PIPE'].map((n) => `SIG${n}`)
 
 const signals: Check = {
@@ -189,8 +245,25 @@ const signals: Check = {
   holds: (value) => Array.isArray(value) && value.every((name) => isSignal(name) && !uncatchable.includes(name)),
 }
 
+// SIGTERM and SIGINT stop the service. SIGUSR1 may be forwarded: a listener for it only keeps the signal from starting the debugger.
+const notForwarded = ['SIGTERM', 'SIGINT', ...uncatchable.filter((name) => name !== 'SIGUSR1')]
+
+const forwardable: Check = {
+  expected: `a list of signals to pass on, such as ["SIGHUP"] (not ${notForwarded.join(', ')})`,
+  holds: (value) => Array.isArray(value) && value.every((name) => isSignal(name) && !notForwarded.includes(name)),
+}
+
+// By default these signals stop a process, or do nothing, so the child would run until SIGKILL. SIGWINCH is not among them, although the
+// kernel ignores it as well, because Apache's httpd uses it as the signal for a graceful stop.
+const notEnding = ['STOP', 'TSTP', 'TTIN', 'TTOU', 'CONT', 'CHLD', 'URG'].map((name) => `SIG${name}`)
+
+const endingSignal: Check = {
+  expected: `the name of a signal that ends a process, such as "SIGTERM" (not ${notEnding.join(', ')})`,
+  holds: (value) => isSignal(value) && !notEnding.includes(value),
+}
+
 function isSignal(value: unknown): value is NodeJS.Signals {
-  return typeof value === 'string' && value in constants.signals
+  return typeof value === 'string' && Object.hasOwn(constants.signals, value)
 }
 
 function oneOf(...values: string[]): Check {
@@ -200,21 +273,67 @@ function oneOf(...values: string[]): Check {
   }
 }
 
-function checkAll(caller: string, options: unknown, checks: Readonly<Record<string, Check>>): void {
+/** Reads every own property once, because a getter may return another value the next time. */
+function checkAll(caller: string, options: unknown, checks: Readonly<Record<string, Check>>): Record<string, never> {
   const what = `the options of \`${caller}\``
-  expectThat(typeof options === 'object' && options !== null && !Array.isArray(options), what, 'an object', options)
-  for (const [name, value] of Object.entries(options)) {
-    const check = checks[name]
-    expectThat(check !== undefined, what, `among ${Object.keys(checks).join(', ')}`, name)
-    expectThat(value === undefined || check.holds(value), `\`${name}\``, check.expected, value)
+  const isObject = typeof options === 'object' && options !== null && !isRevoked(options) && !Array.isArray(options)
+  expectThat(isObject, what, 'an object', options)
+  const given: [name: string, value: unknown][] = []
+  for (const [name, value] of Object.entries(options as Record<string, unknown>)) {
+    const check = Object.hasOwn(checks, name) ? checks[name] : undefined
+    const names = Object.keys(checks)
+    expectThat(check !== undefined, what, `among ${names.join(', ')}`, name, suggestionFor(name, names))
+    if (value === undefined) continue
+    // A copy of a list is checked and kept: the app may change its list later, a getter may return another value, and `every` skips holes.
+    const kept = !isRevoked(value) && Array.isArray(value) ? Array.from<unknown>(value) : value
+    expectThat(!isRevoked(kept) && check.holds(kept), `\`${name}\``, check.expected, value)
+    given.push([name, kept])
   }
+  return Object.fromEntries(given) as Record<string, never>
+}
+
+/** The option that was probably meant, as a question; empty if none is similar. */
+function suggestionFor(name: string, names: readonly string[]): string {
+  const bare = bareName(name)
+  const [nearest] = names
+    .map((other) => ({ other, unlike: unlikeness(bare, bareName(other)) }))
+    .filter(({ unlike }) => unlike <= 1 / 3)
+    .toSorted((a, b) => a.unlike - b.unlike)
+  return nearest === undefined ? '' : `: did you mean \`${nearest.other}\`?`
+}
+
+/** The name without case, separators and unit, so that "timeout_ms", "Timeout" and "timeoutMs" are alike. */
+function bareName(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z]|ms$/g, '')
+}
+
+/** 0 for the same name, 1 for a name without a common letter; small if one name is a part of the other. */
+function unlikeness(a: string, b: string): number {
+  const [short = '', long = ''] = [a, b].toSorted((one, other) => one.length - other.length)
+  if (short.length > 3 && long.includes(short)) return (long.length - short.length) / long.length / 3
+  return editDistance(a, b) / Math.max(1, long.length)
+}
+
+/** Levenshtein's distance: how many letters have to be inserted, deleted or replaced. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (const [index, letter] of Array.from(a).entries()) {
+    const next = [index + 1]
+    for (const [column, other] of Array.from(b).entries()) {
+      const [left = 0, above = 0, diagonal = 0] = [next[column], row[column + 1], row[column]]
+      next.push(Math.min(left + 1, above + 1, diagonal + (letter === other ? 0 : 1)))
+    }
+    row = next
+  }
+  return row.at(-1) ?? 0
 }
 
 function show(value: unknown): string {
+  if (isRevoked(value)) return 'a revoked proxy'
   const kind = typeof value
   if (kind === 'string') return `${JSON.stringify(value)} (string)`
   if (kind === 'number' || kind === 'boolean') return `${String(value)} (${kind})`
-  // What an instance is made of would fill a screen.
+  // Not the fields of a class instance: they would fill a screen.
   const isInstance =
     value instanceof Object && kind === 'object' && !Array.isArray(value) && value.constructor !== Object
   return process.getBuiltinModule('node:util').inspect(value, { depth: isInstance ? -1 : 0 })

@@ -1,15 +1,15 @@
-import type { StageName } from './options.ts'
+import type { StageName } from './stages.ts'
 
 /** What a shutdown did. Times are in milliseconds. */
 export interface ShutdownReport {
-  /** Why: a signal's name, the reason given to `shutdown`, `uncaught error`, or `empty event loop`. */
+  /** Why: for instance a signal's name, the reason given to `shutdown`, `uncaught error`, or `empty event loop`. */
   readonly reason: string
   readonly signal: NodeJS.Signals | null
   /** When the signal arrived, as epoch milliseconds. */
   readonly startedAt: number
   readonly durationMs: number
   readonly gracePeriodMs: number
-  /** When the shutdown had to be over, as epoch milliseconds: before the grace period is. */
+  /** When the shutdown had to be over, as epoch milliseconds: a margin before the end of the grace period. */
   readonly deadline: number
   readonly stages: readonly StageReport[]
   readonly connections: ConnectionsReport
@@ -26,28 +26,31 @@ export interface StageReport {
 }
 
 export interface HookReport {
-  /** The name it was registered with; a server's is its address. */
+  /** The name that the hook was registered with. The name of a server is its address. */
   readonly name: string
-  /** `cut`: its time was up. `running`: only in a report that is given out before the end. */
+  /** `cut`: its time was up. `running`: only in a report that is made before the end. */
   readonly outcome: 'done' | 'failed' | 'cut' | 'running'
   readonly durationMs: number
   readonly error?: unknown
 }
 
-/** What became of the descendants that were still there. */
+/** How the descendants that were still running have ended. */
 export interface ChildrenReport {
-  /** Ended when they were asked to. */
+  /** Exited after the signal that asked them to end. */
   readonly terminated: number
-  /** Had to be killed. */
+  /** Were killed with SIGKILL. */
   readonly killed: number
 }
 
-/** What became of the connections of the drained servers. */
+/** How the connections of the drained servers have ended. */
 export interface ConnectionsReport {
-  /** Left well: answered, told, closed. */
+  /** Connections that closed with all their requests answered. */
   readonly drained: number
-  /** Had no end of their own (WebSockets, event streams, silent sockets) and were ended. */
+  /** Connections without an end of their own (WebSockets, event streams, half requests), and requests that their client did not finish. */
   readonly ended: number
-  /** Ordinary requests that were not answered in time, and connections that there was no time to accept. */
+  /**
+   * Ordinary requests that were not answered in time, and connections that there was no time to accept. Of several that were pipelined
+   * before the signal only the first and the last are known.
+   */
   readonly cut: number
 }

@@ -1,34 +1,17 @@
 import type { ChildProcess } from 'node:child_process'
-import { setMaxListeners } from 'node:events'
-import type { Clock, Resolvable } from './deadline.ts'
-import type { HookOptions, Options, StageName, SuperviseOptions } from './options.ts'
+import type { Hook } from './hook.ts'
+import type { ConfigureOptions, Given, HookOptions, SuperviseOptions } from './options.ts'
 import type { HookReport, ShutdownReport } from './report.ts'
-
-/** Undoes a registration. Harmless to call twice; also works with `using`. */
-export interface Unregister extends Disposable {
-  (): void
-}
-
-/** What a hook is told. */
-export interface HookContext {
-  /** Why the process shuts down: a signal's name, or what `shutdown` was given. */
-  readonly reason: string
-  /** Aborted when this hook's own time is up. */
-  readonly signal: AbortSignal
-  /** When this hook is cut at the latest, as epoch milliseconds. */
-  readonly deadline: number
-  /** What is left until then, in milliseconds; never below 0. */
-  remainingMs(): number
-}
-
-export type Hook = (context: HookContext) => unknown
+import type { StageName } from './stages.ts'
+import type { Clock } from './time/deadline.ts'
+import type { Resolvable } from './time/wait.ts'
 
 /** A hook that waits for its stage. */
 export interface RegisteredHook extends Omit<HookOptions, 'stage'> {
   readonly name: string
   readonly hook: Hook
   readonly stage: StageName
-  /** A server's drain: it looks after its own end, so that requests get an answer when they are cut. */
+  /** The drain of a server: it enforces its own deadline, so that requests still get an answer when they are cut. */
   readonly endsItself?: boolean
 }
 
@@ -39,11 +22,13 @@ export interface Cause {
   readonly signal?: NodeJS.Signals
   readonly error?: unknown
   readonly exitCode?: number
-  /** When, as `performance.now()`. */
+  /** A key in the terminal has sent the signal. */
+  readonly fromTerminal?: boolean
+  /** When the signal arrived or the call was made, as `performance.now()`. */
   readonly arrivedAt: number
 }
 
-/** A shutdown under way. */
+/** A shutdown in progress. */
 export interface Running {
   readonly cause: Cause
   readonly clock: Clock
@@ -52,13 +37,17 @@ export interface Running {
   readonly connections: { drained: number; ended: number; cut: number }
   readonly children: { terminated: number; killed: number }
   readonly errors: unknown[]
-  /** Resolves with the report where the process stays alive, else never. */
+  /** Resolves with the report if the process stays alive, else never. */
   readonly finished: Resolvable<ShutdownReport>
-  /** An uncaught error came while it still changed the exit code. */
+  /** The exit code that the app gave to `shutdown`, if it is not 0. */
+  exitCode: number | undefined
+  /** An error, uncaught or given to `shutdown`, occurred early enough to affect the exit code. */
   failed: boolean
-  /** The first signal that came, for the second Ctrl-C. */
-  firstSignal: NodeJS.Signals | undefined
-  /** The hooks have run: whatever ends the process now is no news. */
+  /** One of these errors was uncaught. */
+  uncaught: boolean
+  /** When the first signal arrived (`performance.now()`), to tell a second Ctrl-C. */
+  firstSignalAt: number | undefined
+  /** The hooks have run. How the process ends from here on is not reported. */
   over: boolean
 }
 
@@ -66,75 +55,59 @@ export interface RunningStage {
   readonly name: StageName
   readonly startedAt: number
   endedAt: number | undefined
-  readonly hooks: { -readonly [Key in keyof HookReport]: HookReport[Key] }[]
-  /** Wakes the stage when a hook is registered while it runs. */
+  readonly hooks: RunningHook[]
+  /** The hooks that have started and have not ended, in the order of their start. */
+  readonly active: Set<RunningHook>
+  /** What each of them has returned: the promise may have settled although the hook still counts as running. */
+  readonly returned: WeakMap<RunningHook, unknown>
+  /** Called with a hook that is registered while the stage runs. */
+  add: (hook: RegisteredHook) => void
+  /** Called when a hook has ended or was added. */
   wake: () => void
 }
 
-/** The parts of a ChildProcess that are needed here. `pid` is undefined where it could not be started. */
+/** The report on a hook, until the hook has ended. */
+export type RunningHook = { -readonly [Key in keyof HookReport]: HookReport[Key] }
+
+/** The parts of a `ChildProcess` that are needed here. `pid` is undefined if the child could not be started. */
 export type SupervisedChild = Pick<ChildProcess, 'pid' | 'once' | 'off'>
 
 interface State {
-  options: Options
-  /** In the order of registration; a hook leaves when it starts, so nothing runs twice. */
-  readonly hooks: Set<RegisteredHook>
+  options: Given<ConfigureOptions>
+  /** By stage, in the order of registration. A hook is removed when it starts, so no hook runs twice. */
+  readonly hooks: Readonly<Record<StageName, Set<RegisteredHook>>>
   readonly supervised: Map<SupervisedChild, SuperviseOptions>
   running: Running | undefined
-  abort: AbortController
+  /** Made when its signal is first asked for, because making one takes a quarter of a millisecond. */
+  abort: AbortController | undefined
 }
 
-/** What is registered and what is running. One per process: later copies of the package call the first one's code. */
+/** What is registered and what is running. One for each process, because later copies of the package call the code of the first. */
 export const state: State = {
   options: {},
-  hooks: new Set(),
+  hooks: {
+    announce: new Set(),
+    intake: new Set(),
+    cleanup: new Set(),
+    children: new Set(),
+    flush: new Set(),
+    sidecars: new Set(),
+  },
   supervised: new Map(),
   running: undefined,
-  abort: newAbort(),
+  abort: undefined,
 }
 
-/** Everything as new, but that nothing exits: the next test starts fresh. */
+/** All hooks that have not started. */
+export function waitingHooks(): RegisteredHook[] {
+  return Object.values(state.hooks).flatMap((hooks) => [...hooks])
+}
+
+/** Resets everything except `exit: false`, so that the next test starts afresh. */
 export function reset(): void {
   state.options = { exit: false }
-  state.hooks.clear()
+  for (const hooks of Object.values(state.hooks)) hooks.clear()
   state.supervised.clear()
   state.running = undefined
-  state.abort = newAbort()
-}
-
-/** The first copy of the package that was loaded into this process (or worker) serves all of them. */
-export function ofFirstCopy<Api extends object>(api: Api, whenFirst: () => void): Api {
-  const key = Symbol.for('pid1')
-  const global = globalThis as { [key]?: Api }
-  if (global[key] === undefined) {
-    Object.defineProperty(global, key, { value: api })
-    whenFirst()
-  }
-  return global[key] ?? api
-}
-
-/** Every open stream may listen: on Node 20 the eleventh would be warned of as a leak. */
-function newAbort(): AbortController {
-  const abort = new AbortController()
-  setMaxListeners(0, abort.signal)
-  return abort
-}
-
-const installers: (() => void)[] = []
-let installed = false
-
-/** What is to be done at the first registration: importing alone changes nothing. */
-export function atFirstRegistration(install: () => void): void {
-  installers.push(install)
-}
-
-/** Called by whatever registers something. */
-export function noteRegistration(): void {
-  if (installed) return
-  for (const install of installers) install()
-  installed = true
-}
-
-/** An undo that is harmless to call twice. */
-export function undo(action: () => void): Unregister {
-  return Object.assign(() => action(), { [Symbol.dispose]: action })
+  state.abort = undefined
 }

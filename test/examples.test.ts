@@ -1,38 +1,65 @@
-import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from 'node:assert/strict'
+import { deepEqual, doesNotMatch, equal, match, notEqual } from 'node:assert/strict'
 import { once } from 'node:events'
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { WebSocket } from 'ws'
 import { request } from './docker/client.ts'
 import { installPid1, linkModule, moduleFolder } from './helpers/installed-app.ts'
 import { startClients } from './helpers/load.ts'
-import { asChildAndPid1, asPid1, type Ended, type Run, start } from './helpers/run.ts'
+import { freePort } from './helpers/ports.ts'
+import { asChildAndPid1, asPid1, type Ended, type Run, start, unshare } from './helpers/run.ts'
+import { pressCtrlC, startOnTerminal } from './helpers/terminal.ts'
+import { assertTook } from './helpers/time.ts'
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url))
 
-/** What each says at its end, and the modules that it needs: by their names in this project, where those differ. */
-const services: Readonly<Record<string, { said: readonly string[]; modules: Readonly<Record<string, string>> }>> = {
-  http: { said: ['closing the database: SIGTERM', 'database closed', 'logs sent'], modules: {} },
-  express: { said: ['database closed'], modules: { express: 'express' } },
+interface Service {
+  /** What it prints when it stops. */
+  readonly said: readonly string[]
+  /** The modules that it needs besides pid1, and their names in this project. */
+  readonly modules?: Readonly<Record<string, string>>
+  readonly main?: string
+  readonly build?: (cwd: string) => void
+}
+
+const sameName = (...names: readonly string[]) => Object.fromEntries(names.map((name) => [name, name]))
+
+const services: Readonly<Record<string, Service>> = {
+  http: { said: ['closing the database: SIGTERM', 'database closed', 'logs sent'] },
+  express: { said: ['database closed'], modules: sameName('express') },
   'express-4': { said: ['database closed'], modules: { express: 'express-4' } },
-  fastify: { said: ['app closed', 'database closed'], modules: { fastify: 'fastify' } },
-  koa: { said: ['database closed'], modules: { koa: 'koa' } },
-  hono: { said: ['database closed'], modules: { hono: 'hono', '@hono/node-server': '@hono/node-server' } },
+  fastify: { said: ['app closed', 'database closed'], modules: sameName('fastify') },
+  koa: { said: ['database closed'], modules: sameName('koa') },
+  hono: { said: ['database closed'], modules: sameName('hono', '@hono/node-server') },
   nest: {
     said: ['onModuleDestroy', 'beforeApplicationShutdown', 'onApplicationShutdown', 'database closed'],
-    modules: Object.fromEntries(
-      ['@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs'].map((name) => [
-        name,
-        name,
-      ]),
-    ),
+    modules: sameName('@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs'),
   },
+  typescript: {
+    said: ['database closed'],
+    modules: sameName('@types/node'),
+    main: 'dist/server.js',
+    build: (cwd) => execFileSync(process.execPath, [join(moduleFolder('typescript'), 'bin', 'tsc')], { cwd }),
+  },
+  cluster: { said: Array.from({ length: availableParallelism() }, () => 'database closed') },
+  websockets: { said: ['database closed'], modules: sameName('ws') },
+  compose: { said: ['database closed'] },
 }
 
 for (const [example, { said }] of Object.entries(services)) {
@@ -65,29 +92,37 @@ for (const [example, { said }] of Object.entries(services)) {
   })
 }
 
-asPid1("the example nest answers the request in flight with Nest's own shutdown hooks instead", async (t) => {
-  const folder = copyExample(t, 'nest')
-  const file = join(folder, 'server.js')
-  const source = readFileSync(file, 'utf8')
-  const changed = source
-    .replace(', { afterDrain: () => app.close() }', '')
-    .replace('await app.listen', 'app.enableShutdownHooks()\nawait app.listen')
-  equal(
-    changed.length,
-    source.length - ', { afterDrain: () => app.close() }'.length + 'app.enableShutdownHooks()\n'.length,
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  asChildAndPid1(
+    `the example nest answers the request in flight with Nest's own hooks instead, at ${signal}`,
+    async (t, pid1) => {
+      const run = startIn(t, copyNestWithOwnHooks(t), pid1)
+      const port = await run.port()
+      const slow = request(port, '/slow')
+      await slow.sent
+      run.signal(signal)
+      deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
+      assertEndedWell(await run.ended, port, services['nest']?.said ?? [])
+    },
   )
-  writeFileSync(file, changed)
-  const run = startIn(t, folder, true)
+}
+
+asChildAndPid1("the example nest with Nest's own hooks answers the request in flight after Ctrl-C", async (t, pid1) => {
+  const cwd = copyNestWithOwnHooks(t)
+  const command = [...(pid1 ? unshare : []), process.execPath, 'server.js']
+  const run = startOnTerminal(t, command, { PORT: '0' }, cwd)
   const port = await run.port()
   const slow = request(port, '/slow')
   await slow.sent
-  run.signal('SIGTERM')
+  const ended = pressCtrlC(run)
   deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
-  assertEndedWell(await run.ended, port, services['nest']?.said ?? [])
+  const { code, stdout } = await ended
+  equal(code, 130, stdout)
+  match(stdout, /onApplicationShutdown\r\n(.*\r\n)?database closed\r\n$/)
 })
 
 asPid1('the example next answers the request in flight, and loses none of busy clients', async (t) => {
-  const port = await freePort()
+  const port = await freePort() // Next.js takes 0 for 3000
   const env = { PORT: String(port), NODE_ENV: 'production' }
   const run = start(t, 'next', { pid1: true, cwd: buildNext(), command: [process.execPath, 'start.mjs'], env })
   equal(await run.port(), port)
@@ -122,8 +157,72 @@ asChildAndPid1('the example http answers its long poll', async (t, pid1) => {
   deepEqual(await poll.answered, { status: 204, body: '' })
   const ended = await run.ended
   assertEndedWell(ended, port, services['http']?.said ?? [])
-  ok(ended.ms < 2000, `${ended.ms} ms`)
+  assertTook(ended.ms, { under: 2000 })
 })
+
+asChildAndPid1('the example websockets closes its clients with 1001', async (t, pid1) => {
+  const run = startService(t, 'websockets', pid1)
+  const port = await run.port()
+  const socket = new WebSocket(`ws://127.0.0.1:${port}`)
+  await once(socket, 'open')
+  socket.send('hello')
+  deepEqual(String((await once(socket, 'message'))[0]), 'hello')
+  const closed = once(socket, 'close') as Promise<[number, Buffer]>
+  run.signal('SIGTERM')
+  const [code, reason] = await closed
+  deepEqual([code, String(reason)], [1001, 'shutdown'])
+  assertEndedWell(await run.ended, port, ['database closed'])
+})
+
+asChildAndPid1('the example worker completes the job that it has begun, and takes no other', async (t, pid1) => {
+  const run = startWorker(t, pid1)
+  await run.line(/job 2 begins/)
+  run.signal('SIGTERM')
+  const { code, signal, stdout, stderr } = await run.ended
+  deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' })
+  equal(stdout, 'job 1 begins\njob 1 done\njob 2 begins\njob 2 done\nqueue closed\n')
+})
+
+asChildAndPid1('the example worker stops at once while it waits for a job', async (t, pid1) => {
+  const run = startWorker(t, pid1)
+  await run.line(/job 1 done/)
+  run.signal('SIGTERM')
+  const { code, signal, stdout, stderr, ms } = await run.ended
+  deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' })
+  equal(stdout, 'job 1 begins\njob 1 done\nqueue closed\n')
+  assertTook(ms, { under: 900 })
+})
+
+test('the tests of the example testing pass', async (t) => {
+  const cwd = copyExample(t, 'testing')
+  const { code, stdout, stderr } = await start(t, '', { cwd, command: [process.execPath, '--test'] }).ended
+  equal(code, 0, `${stdout}\n${stderr}`)
+  match(stdout, /^(#|ℹ) pass 3$/m)
+})
+
+test('the example compose gives the service the grace period that Compose has', () => {
+  const yaml = readFileSync(join(examples, 'compose', 'compose.yaml'), 'utf8')
+  const times = ['PID1_GRACE_PERIOD', 'stop_grace_period'].map(
+    (key) => new RegExp(`^ +${key}: (.*)$`, 'm').exec(yaml)?.[1],
+  )
+  deepEqual(times, ['30s', '30s'])
+})
+
+for (const example of readdirSync(examples).filter((name) => existsSync(join(examples, name, 'package.json')))) {
+  test(`the image of the example ${example} installs what its lock file says`, () => {
+    const [manifest, lock] = ['package.json', 'package-lock.json'].map(
+      (name) => JSON.parse(readFileSync(join(examples, example, name), 'utf8')) as Record<string, object>,
+    )
+    const packages = lock?.['packages'] as Record<string, Record<string, unknown>>
+    for (const key of ['dependencies', 'devDependencies']) deepEqual(packages['']?.[key], manifest?.[key])
+    const addresses = Object.values(packages).flatMap(({ resolved }) => resolved ?? [])
+    deepEqual(addresses, [], 'npm takes the registry of the machine')
+    const dockerfile = readFileSync(join(examples, example, 'Dockerfile'), 'utf8')
+    match(dockerfile, /^RUN npm ci/m)
+    doesNotMatch(dockerfile, /npm install/)
+    match(readFileSync(join(examples, example, '.dockerignore'), 'utf8'), /^node_modules$/m)
+  })
+}
 
 asPid1('the example popcorn ignores SIGTERM as it is', async (t) => {
   await assertDeaf(startPopcorn(t, true, 'popcorn.sh'))
@@ -155,7 +254,8 @@ function startService(t: TestContext, example: string, pid1: boolean): Run {
 }
 
 function startIn(t: TestContext, cwd: string, pid1: boolean): Run {
-  return start(t, basename(cwd), { pid1, cwd, command: [process.execPath, 'server.js'], env: { PORT: '0' } })
+  const main = services[basename(cwd)]?.main ?? 'server.js'
+  return start(t, '', { pid1, cwd, command: [process.execPath, main], env: { PORT: '0' } })
 }
 
 function copyExample(t: TestContext, example: string): string {
@@ -164,8 +264,26 @@ function copyExample(t: TestContext, example: string): string {
   const cwd = join(folder, example)
   cpSync(join(examples, example), cwd, { recursive: true, filter: (path) => basename(path) !== 'node_modules' })
   installPid1(folder)
-  for (const [name, from] of Object.entries(services[example]?.modules ?? {})) linkModule(folder, name, from)
+  const { modules = {}, build = () => {} } = services[example] ?? {}
+  for (const [name, from] of Object.entries(modules)) linkModule(folder, name, from)
+  build(cwd)
   return cwd
+}
+
+/** Nest's `enableShutdownHooks()` closes the app in a signal handler of its own, and then raises the signal again. */
+function copyNestWithOwnHooks(t: TestContext): string {
+  const folder = copyExample(t, 'nest')
+  const file = join(folder, 'server.js')
+  const source = readFileSync(file, 'utf8')
+  const changed = source
+    .replace(', { afterDrain: () => app.close() }', '')
+    .replace('await app.listen', 'app.enableShutdownHooks()\nawait app.listen')
+  equal(
+    changed.length,
+    source.length - ', { afterDrain: () => app.close() }'.length + 'app.enableShutdownHooks()\n'.length,
+  )
+  writeFileSync(file, changed)
+  return folder
 }
 
 /** Builds it once in this tree, for Next.js wants its modules there. Returns the folder that is to be run. */
@@ -187,13 +305,8 @@ function buildNext(): string {
   return built
 }
 
-/** One that nobody listens on at this moment: Next.js takes 0 for 3000. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await once(server.close(), 'close')
-  return port
+function startWorker(t: TestContext, pid1: boolean): Run {
+  return start(t, '', { pid1, cwd: copyExample(t, 'worker'), command: [process.execPath, 'worker.js'] })
 }
 
 function startPopcorn(t: TestContext, pid1: boolean, ...script: readonly string[]): Run {

@@ -5,6 +5,7 @@ import { dial, requestFor, waitUntilRefused } from './helpers/connection.ts'
 import { startClients } from './helpers/load.ts'
 import { assertEnded, assertStoppedWell, reportIn } from './helpers/report.ts'
 import { asChildAndPid1, type Run, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
 const hooks = ['preClose', 'onClose', 'onClose is over']
 
@@ -13,7 +14,7 @@ asChildAndPid1('an idle Fastify app stops at once, and its hooks run', async (t,
   run.signal('SIGTERM')
   const ended = await run.ended
   assertStoppedWell(ended)
-  assert.ok(ended.ms < 900, `${ended.ms} ms`)
+  assertTook(ended.ms, { under: 900 })
   assert.deepEqual(hooksIn(ended.stdout), hooks)
 })
 
@@ -29,9 +30,18 @@ asChildAndPid1('a request in flight is served before the hooks run', async (t, p
   assert.equal(how, 'FIN')
   const ended = await run.ended
   assertStoppedWell(ended)
-  assert.ok(ended.ms < 1500, `${ended.ms} ms`)
+  assertTook(ended.ms, { under: 1500 })
   assert.deepEqual(hooksIn(ended.stdout), hooks)
   assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
+})
+
+asChildAndPid1('an afterDrain of the app is called before the hooks', async (t, pid1) => {
+  const { run } = await startApp(t, pid1, { afterDrain: true })
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertStoppedWell(ended)
+  assert.match(ended.stdout, /^afterDrain$[^]*^preClose$/m)
+  assert.deepEqual(hooksIn(ended.stdout), hooks)
 })
 
 asChildAndPid1('a request on a connection that lingers is served, not answered 503', async (t, pid1) => {
@@ -49,12 +59,12 @@ asChildAndPid1('a request on a connection that lingers is served, not answered 5
   assert.deepEqual(hooksIn(ended.stdout), hooks)
 })
 
-asChildAndPid1('an onClose hook has the time that is left', async (t, pid1) => {
+asChildAndPid1('an onClose hook gets the remaining time', async (t, pid1) => {
   const { run } = await startApp(t, pid1, { onCloseMs: 500, configure: { gracePeriodMs: 2000 } })
   run.signal('SIGTERM')
   const ended = await run.ended
   assertStoppedWell(ended)
-  assert.ok(ended.ms > 450 && ended.ms < 1400, `${ended.ms} ms`)
+  assertTook(ended.ms, { over: 450, under: 1400 })
   assert.deepEqual(hooksIn(ended.stdout), hooks)
 })
 
@@ -63,7 +73,7 @@ asChildAndPid1('an onClose hook that hangs is cut in time, with 124', async (t, 
   run.signal('SIGTERM')
   const ended = await run.ended
   assertEnded(ended, 124)
-  assert.ok(ended.ms > 600 && ended.ms < 1000, `${ended.ms} ms`)
+  assertTook(ended.ms, { over: 600, under: 1000 })
   assert.deepEqual(hooksIn(ended.stdout), ['preClose', 'onClose'])
   assert.match(ended.stderr, /^pid1: the server on port \d+ .*\n$/)
   const { connections, exitCode } = reportIn(ended)
@@ -79,11 +89,52 @@ asChildAndPid1('a request that never ends is cut so early that the hooks still r
   assert.match((await connection.ended).text, /^HTTP\/1\.1 503 /)
   const ended = await run.ended
   assertEnded(ended, 124)
-  assert.ok(ended.ms < 1000, `${ended.ms} ms`)
+  assertTook(ended.ms, { under: 1000 })
   assert.match(ended.stderr, /^pid1: the server on port \d+ did not answer in time: GET \/never\n$/)
   assert.deepEqual(hooksIn(ended.stdout), hooks)
   assert.equal(reportIn(ended).connections.cut, 1)
 })
+
+for (const tls of [false, true]) {
+  asChildAndPid1(`on localhost both addresses are drained as one${tls ? ', over https' : ''}`, async (t, pid1) => {
+    const { run, port } = await startApp(t, pid1, { host: 'localhost', tls })
+    const first = await dial(t, port, { host: '127.0.0.1', tls })
+    const second = await dial(t, port, { host: '127.0.0.2', tls })
+    first.send(requestFor('/slow?ms=300'))
+    second.send(requestFor('/slow?ms=800'))
+    await run.line(/(got[^]*){2}/)
+    run.signal('SIGTERM')
+    for (const { ended } of [first, second]) {
+      const { text, how } = await ended
+      assert.match(text, /^HTTP\/1\.1 200 [^]*answered$/)
+      assert.match(text, /^connection: close\r$/im)
+      assert.equal(how, 'FIN')
+    }
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assertTook(ended.ms, { under: 1700 })
+    assert.deepEqual(hooksIn(ended.stdout), hooks)
+    assert.deepEqual(reportIn(ended).connections, { drained: 2, ended: 0, cut: 0 })
+  })
+}
+
+asChildAndPid1(
+  'a server of its own with the same handler, and one that listens later, are drained as one',
+  async (t, pid1) => {
+    const run = start(t, 'servers/one-handler.js', { pid1 })
+    const [, first, second] = await run.line(/ports (\d+) (\d+)/)
+    const connections = await Promise.all([dial(t, Number(first)), dial(t, Number(second), { tls: true })])
+    for (const [at, connection] of connections.entries()) connection.send(requestFor(`/slow?ms=${300 + 400 * at}`))
+    await run.line(/(got[^]*){2}/)
+    run.signal('SIGTERM')
+    for (const { ended } of connections) assert.match((await ended).text, /^HTTP\/1\.1 200 [^]*answered$/)
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assert.match(ended.stdout, /got[^]*late[^]*afterDrain after 2\n/)
+    assert.equal(ended.stdout.match(/afterDrain/g)?.length, 1)
+    assert.deepEqual(reportIn(ended).connections, { drained: 2, ended: 0, cut: 0 })
+  },
+)
 
 const load = { clients: 200, thinkMs: 5 }
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { copyFileSync, readdirSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { installPid1, linkModule, makeInstalledApp, moduleFolder } from './helpers/installed-app.ts'
+import { installPid1, linkModule, makeInstalledApp, moduleFolder, projectFolder } from './helpers/installed-app.ts'
 import { type Ended, fixturePath, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
 interface Framework {
   readonly name: string
@@ -39,6 +40,20 @@ for (const framework of frameworks) {
   })
 }
 
+test('the tests that docs/testing.md shows pass', async (t) => {
+  const app = makeInstalledApp(t, 'docs')
+  installPid1(app)
+  const page = readFileSync(join(projectFolder, 'docs', 'testing.md'), 'utf8')
+  const files = [...page.matchAll(/^```js\n\/\/ (\S+)\n([^]*?)^```$/gm)].map(([, file = '', code = '']) => {
+    writeFileSync(join(app, file), code)
+    return file
+  })
+  const tests = files.filter((file) => file.endsWith('.test.js'))
+  const ended = await start(t, '', { command: [process.execPath, '--test', ...tests], cwd: app }).ended
+  assert.equal(ended.code, 0, ended.stdout + ended.stderr)
+  assert.match(ended.stdout, /\bpass 2\b/)
+})
+
 async function runTests(t: TestContext, { folder, command, module }: Framework, wanted: RegExp): Promise<Ended> {
   const app = makeInstalledApp(t, join('frameworks', folder))
   copyFileSync(fixturePath('frameworks/app.js'), join(app, 'app.js'))
@@ -55,7 +70,7 @@ async function runTests(t: TestContext, { folder, command, module }: Framework, 
 function assertLeftQuietly({ signal, stdout, stderr, ms }: Ended): void {
   assert.equal(signal, null)
   assert.doesNotMatch(stdout + stderr, /pid1|process\.exit|did not exit|timed out|hanging|forced|warning/i)
-  assert.ok(ms < 20_000, `took ${ms} ms`)
+  assertTook(ms, { under: 20_000 })
 }
 
 function vitest(pool: string): Omit<Framework, 'name'> {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { ShutdownReport } from 'pid1'
-import { assertEnded, reportIn } from './helpers/report.ts'
+import { assertEnded, complaints, hookReport, outcomes, reportIn, stop } from './helpers/report.ts'
 import { asChildAndPid1, type Ended, type Run, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
 type HookArgument = readonly [name: string, what: string | number, options?: object]
 
@@ -27,7 +28,7 @@ asChildAndPid1('hooks run one after the other, last registered first', async (t,
 })
 
 for (const what of ['throws', 'rejects', 'throws a string']) {
-  asChildAndPid1(`a hook that ${what} costs the exit code, and the others nothing`, async (t, pid1) => {
+  asChildAndPid1(`a hook that ${what} makes the exit code 1, and the other hooks run`, async (t, pid1) => {
     const ended = await stop(
       startWithHooks(t, pid1, [
         ['first', 50],
@@ -47,7 +48,7 @@ for (const what of ['hangs', 'goes on for ever']) {
   asChildAndPid1(`a hook that ${what} is cut at the deadline`, async (t, pid1) => {
     const ended = await stop(startWithHooks(t, pid1, [['stuck', what]], { gracePeriodMs: 1000 }))
     assertEnded(ended, 124)
-    assert.ok(ended.ms >= 700 && ended.ms < 1500, `left after ${ended.ms} ms, the deadline being at 750 ms`)
+    assertTook(ended.ms, { over: 700, under: 1500 })
     assert.deepEqual(outcomes(ended), { stuck: 'cut' })
     assert.match(ended.stderr, /^pid1: .*"stuck".*\d+ ms/)
     assert.equal(complaints(ended).length, 1)
@@ -55,7 +56,7 @@ for (const what of ['hangs', 'goes on for ever']) {
   })
 }
 
-asChildAndPid1('a hanging hook is not waited for by those that need 300 ms each', async (t, pid1) => {
+asChildAndPid1('hooks that need 300 ms each do not wait for a hook that hangs', async (t, pid1) => {
   const ended = await stop(
     startWithHooks(
       t,
@@ -71,27 +72,30 @@ asChildAndPid1('a hanging hook is not waited for by those that need 300 ms each'
   assertEnded(ended, 124)
   assert.deepEqual(happened(ended).slice(0, 2), ['stuck begins', 'second begins'])
   assert.deepEqual(outcomes(ended), { stuck: 'cut', second: 'done', first: 'done' })
-  assert.ok(ended.ms >= 1700 && ended.ms < 2000, `left after ${ended.ms} ms, the deadline being at 1750 ms`)
+  assertTook(ended.ms, { over: 1700, under: 2000 })
 })
 
-asChildAndPid1('a hook that needs more than its share gets company, and is not cut', async (t, pid1) => {
-  const ended = await stop(
-    startWithHooks(
-      t,
-      pid1,
-      [
-        ['first', 10],
-        ['second', 10],
-        ['slow', 1200],
-      ],
-      { gracePeriodMs: 3000 },
-    ),
-  )
-  assertEnded(ended, 0)
-  assert.equal(happened(ended).at(-1), 'slow ends')
-  assert.deepEqual(outcomes(ended), { slow: 'done', second: 'done', first: 'done' })
-  assert.equal(ended.stderr, '')
-})
+asChildAndPid1(
+  'beside a hook that needs more than its share the next one starts, and neither is cut',
+  async (t, pid1) => {
+    const ended = await stop(
+      startWithHooks(
+        t,
+        pid1,
+        [
+          ['first', 10],
+          ['second', 10],
+          ['slow', 1200],
+        ],
+        { gracePeriodMs: 3000 },
+      ),
+    )
+    assertEnded(ended, 0)
+    assert.equal(happened(ended).at(-1), 'slow ends')
+    assert.deepEqual(outcomes(ended), { slow: 'done', second: 'done', first: 'done' })
+    assert.equal(ended.stderr, '')
+  },
+)
 
 asChildAndPid1('timeoutMs cuts a hook before the deadline', async (t, pid1) => {
   const ended = await stop(
@@ -101,7 +105,7 @@ asChildAndPid1('timeoutMs cuts a hook before the deadline', async (t, pid1) => {
     ]),
   )
   assertEnded(ended, 124)
-  assert.ok(ended.ms < 5000, `left after ${ended.ms} ms`)
+  assertTook(ended.ms, { under: 5000 })
   assert.deepEqual(happened(ended), ['stuck begins', 'first begins', 'first ends'])
   assert.deepEqual(outcomes(ended), { stuck: 'cut', first: 'done' })
   assert.match(ended.stderr, /"stuck".*200 ms/)
@@ -151,7 +155,7 @@ asChildAndPid1('the hooks of intake run all at once', async (t, pid1) => {
   assert.deepEqual(begun.toSorted(), ['one begins', 'three begins', 'two begins'])
 })
 
-asChildAndPid1('a stage that hangs leaves the later stages their time', async (t, pid1) => {
+asChildAndPid1('a stage that hangs does not use the time of the later stages', async (t, pid1) => {
   const hooks = [
     ['logs', 50, { stage: 'flush' }],
     ['database', 100],
@@ -160,7 +164,7 @@ asChildAndPid1('a stage that hangs leaves the later stages their time', async (t
   const ended = await stop(startWithHooks(t, pid1, hooks, { gracePeriodMs: 2000 }))
   assertEnded(ended, 124)
   assert.deepEqual(outcomes(ended), { queue: 'cut', database: 'done', logs: 'done' })
-  assert.ok(ended.ms < 2000, `left after ${ended.ms} ms`)
+  assertTook(ended.ms, { under: 2000 })
 })
 
 for (const [gracePeriodMs, deadlineMs] of [
@@ -169,7 +173,7 @@ for (const [gracePeriodMs, deadlineMs] of [
   [2000, 1750], // 10 % would be less than the 250 ms at least
   [400, 200], // and those more than half the grace period
 ] as const) {
-  asChildAndPid1(`of a grace period of ${gracePeriodMs} ms, ${deadlineMs} ms are used`, async (t, pid1) => {
+  asChildAndPid1(`a grace period of ${gracePeriodMs} ms gives a deadline of ${deadlineMs} ms`, async (t, pid1) => {
     const ended = await stop(startWithHooks(t, pid1, [['only', 0]], { gracePeriodMs }))
     assertEnded(ended, 0)
     const { startedAt, deadline, gracePeriodMs: reported } = reportIn(ended)
@@ -179,7 +183,7 @@ for (const [gracePeriodMs, deadlineMs] of [
   })
 }
 
-asChildAndPid1('a stage keeps to what the later ones do not reserve', async (t, pid1) => {
+asChildAndPid1('a stage does not use the time that later stages reserve', async (t, pid1) => {
   const [intake, cleanup, flush] = ['intake', 'cleanup', 'flush'].map((stage) => [stage, 0, { stage }] as const)
   if (intake === undefined || cleanup === undefined || flush === undefined) throw new Error('Expected three stages')
   const all = await stop(startWithHooks(t, pid1, [flush, cleanup, intake]))
@@ -193,7 +197,7 @@ asChildAndPid1('a stage keeps to what the later ones do not reserve', async (t, 
   assertClose(deadlineOf(withMuchTime, 'cleanup'), 58_000 - 1000)
 })
 
-asChildAndPid1('with a grace period of 0 everything is started and nothing waited for', async (t, pid1) => {
+asChildAndPid1('with a grace period of 0 every hook is started and none is waited for', async (t, pid1) => {
   const hooks = [
     ['logs', 'hangs', { stage: 'flush' }],
     ['database', 'hangs'],
@@ -203,10 +207,10 @@ asChildAndPid1('with a grace period of 0 everything is started and nothing waite
   const ended = await stop(startWithHooks(t, pid1, hooks, { gracePeriodMs: 0 }))
   assertEnded(ended, 124)
   assert.deepEqual(happened(ended), ['queue begins', 'cache begins', 'database begins', 'logs begins'])
-  assert.ok(ended.ms < 1000, `left after ${ended.ms} ms`)
+  assertTook(ended.ms, { under: 1000 })
 })
 
-asChildAndPid1('with a grace period of 0, what is done at once is done', async (t, pid1) => {
+asChildAndPid1('with a grace period of 0 the synchronous part of a hook runs', async (t, pid1) => {
   const hooks = [
     ['logs', 'returns at once', { stage: 'flush' }],
     ['database', 'returns at once'],
@@ -217,33 +221,42 @@ asChildAndPid1('with a grace period of 0, what is done at once is done', async (
   assert.equal(ended.stderr, '')
 })
 
-asChildAndPid1('a hook is told the reason, its own time, and when that is up', async (t, pid1) => {
+asChildAndPid1('with a grace period of 0 a short stall does not count as a blocked loop', async (t, pid1) => {
+  const ended = await stop(startWithHooks(t, pid1, [['database', 'blocks for 120 ms']], { gracePeriodMs: 0 }))
+  assertEnded(ended, 0)
+  assert.deepEqual(outcomes(ended), { database: 'done' })
+  assert.equal(ended.stderr, '')
+})
+
+asChildAndPid1('a hook gets the reason, its remaining time, and an abort when its time is up', async (t, pid1) => {
   const ended = await stop(start(t, 'core/context.js', { pid1 }))
   assertEnded(ended, 124)
   const told = JSON.parse(/^\{.*\}$/m.exec(ended.stdout)?.[0] ?? '') as Record<string, unknown>
   assert.equal(told['reason'], 'SIGTERM')
   assert.equal(told['aborted'], false)
   for (const left of [Number(told['left']), Number(told['until'])]) {
-    assert.ok(left > 100 && left <= 401, `${left} ms of 400 ms left`)
+    assert.ok(left > 700 && left <= 1001, `${left} ms of 1000 ms left`)
   }
   const later = Number(/later (\S+)/.exec(ended.stdout)?.[1])
-  assert.ok(later > 0 && later < 310, `${later} ms of 400 ms left after 100 ms`)
-  assert.match(ended.stdout, /^aborted PID1_HOOK_TIMEOUT 0$/m)
+  assert.ok(later > 0 && later < 910, `${later} ms of 1000 ms left after 100 ms`)
+  const goodbye = Number(/^aborted AbortError PID1_HOOK_TIMEOUT (\S+)$/m.exec(ended.stdout)?.[1])
+  assert.ok(goodbye > 0 && goodbye < 105, `${goodbye} ms of 1000 ms left at the abort`)
 })
 
-asChildAndPid1('the signal of a hook that was in time is never aborted', async (t, pid1) => {
+asChildAndPid1('the signal of a hook that finished in time is never aborted', async (t, pid1) => {
   const ended = await stop(start(t, 'core/abort-of-good-hook.js', { pid1 }))
   assertEnded(ended, 0)
   assert.match(ended.stdout, /^aborted: false$/m)
 })
 
 asChildAndPid1(
-  'a hook registered after the start runs in its stage, or where that is over in this one',
+  'a hook registered after the start runs in its stage, or in the current one if that is over',
   async (t, pid1) => {
     const ended = await stop(start(t, 'core/late-hooks.js', { pid1 }))
     assertEnded(ended, 0)
     const names = reportIn(ended).stages.map(({ name, hooks }) => [name, hooks.map((hook) => hook.name).toSorted()])
     assert.deepEqual(names, [
+      ['announce', []],
       ['intake', ['first', 'intake in intake']],
       ['cleanup', ['cleanup in intake']],
       ['children', []],
@@ -267,7 +280,7 @@ asChildAndPid1('a function that is registered twice runs twice', async (t, pid1)
   assert.equal(ended.stdout.match(/pool closed/g)?.length, 2)
 })
 
-asChildAndPid1('a hook without a name is called by its function', async (t, pid1) => {
+asChildAndPid1('a hook without a name is reported by the name of its function', async (t, pid1) => {
   const ended = await stop(start(t, 'core/unnamed-hooks.js', { pid1 }))
   assertEnded(ended, 1)
   assert.equal(complaints(ended).length, 2)
@@ -275,7 +288,17 @@ asChildAndPid1('a hook without a name is called by its function', async (t, pid1
   assert.match(complaints(ended)[1] ?? '', /".+".*first/)
 })
 
-asChildAndPid1('a hook that waits for shutdown() gets the report so far', async (t, pid1) => {
+asChildAndPid1('onShutdown accepts options without a name, and any function', async (t, pid1) => {
+  const ended = await start(t, 'core/functions.js', { pid1 }).ended
+  assertEnded(ended, 1)
+  const { errors, stages } = reportIn(ended)
+  const run = stages.flatMap(({ name, hooks }) => hooks.map((hook) => `${name}: ${hook.name}`))
+  assert.deepEqual(run, ['cleanup: anonymous hook', 'flush: sendLogs', 'flush: anonymous hook'])
+  assert.equal(errors.length, 1)
+  assert.match(ended.stdout, /^the error is its own: true$/m)
+})
+
+asChildAndPid1('a hook that awaits shutdown() gets the report so far', async (t, pid1) => {
   const ended = await stop(start(t, 'core/await-in-hook.js', { pid1 }))
   assertEnded(ended, 0)
   const report = reportIn(ended)
@@ -287,7 +310,7 @@ asChildAndPid1('a hook that waits for shutdown() gets the report so far', async 
   assert.match(ended.stdout, /later runs\nexit code 0\n/)
 })
 
-asChildAndPid1('the report tells what happened', async (t, pid1) => {
+asChildAndPid1('the report describes the shutdown', async (t, pid1) => {
   const before = Date.now()
   const hooks = [
     ['logs', 20, { stage: 'flush' }],
@@ -300,7 +323,7 @@ asChildAndPid1('the report tells what happened', async (t, pid1) => {
   const report = reportIn(ended)
   assert.ok(report.startedAt >= before && report.startedAt <= Date.now())
   assertClose(report.deadline - report.startedAt, 4500)
-  assert.ok(report.durationMs >= 165 && report.durationMs < 4500, `took ${report.durationMs} ms`)
+  assertTook(report.durationMs, { over: 165, under: 4500 })
   assert.deepEqual(withoutTimes(report), {
     reason: 'SIGTERM',
     signal: 'SIGTERM',
@@ -309,6 +332,7 @@ asChildAndPid1('the report tells what happened', async (t, pid1) => {
     gracePeriodMs: 5000,
     deadline: 'a time',
     stages: [
+      { name: 'announce', durationMs: 'a time', hooks: [] },
       { name: 'intake', durationMs: 'a time', hooks: [{ name: 'queue', outcome: 'done', durationMs: 'a time' }] },
       {
         name: 'cleanup',
@@ -337,8 +361,8 @@ asChildAndPid1('the report tells what happened', async (t, pid1) => {
     errors: [],
     exitCode: 124,
   })
-  assert.ok(hookReport(ended, 'queue').durationMs >= 45)
-  assert.ok(hookReport(ended, 'cache').durationMs >= 95)
+  assertTook(hookReport(ended, 'queue').durationMs, { over: 45 })
+  assertTook(hookReport(ended, 'cache').durationMs, { over: 95 })
 })
 
 function startWithHooks(t: TestContext, pid1: boolean, hooks: readonly HookArgument[], options: object = {}): Run {
@@ -346,31 +370,8 @@ function startWithHooks(t: TestContext, pid1: boolean, hooks: readonly HookArgum
   return start(t, 'core/hooks.js', { pid1, env, args: hooks.map((hook) => JSON.stringify(hook)) })
 }
 
-async function stop(run: Run): Promise<Ended> {
-  await run.line(/^ready$/m)
-  run.signal('SIGTERM')
-  return run.ended
-}
-
 function happened(ended: Ended): string[] {
   return ended.stdout.match(/^\w+ (begins|ends)/gm) ?? []
-}
-
-function complaints(ended: Ended): string[] {
-  return ended.stderr.match(/^pid1: .*/gm) ?? []
-}
-
-function hookReport(ended: Ended, name: string): { durationMs: number; error: { code?: string; message: string } } {
-  const found = reportIn(ended)
-    .stages.flatMap(({ hooks }) => hooks)
-    .find((hook) => hook.name === name)
-  assert.ok(found !== undefined, `No hook ${name} in the report`)
-  return found as ReturnType<typeof hookReport>
-}
-
-function outcomes(ended: Ended): Record<string, string> {
-  const hooks = reportIn(ended).stages.flatMap((stage) => stage.hooks)
-  return Object.fromEntries(hooks.map(({ name, outcome }) => [name, outcome]))
 }
 
 /** What a hook was told as its deadline, counted from the signal. */

@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { assertEnded, assertStoppedWell } from './helpers/report.ts'
 import { asChildAndPid1, type Run, type RunOptions, skipBecause, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
 // The native part by itself, so that CI can run it where the library does not: built with sanitizers, on arm64 under an
 // emulator, on musl.
@@ -17,7 +18,7 @@ const object = process.env['PID1_TEST_NATIVE'] ?? built
 const isEmulated = !object.endsWith(`linux-${process.arch}.node`)
 const { EINVAL, ENOPROTOOPT, EOPNOTSUPP, EPROTONOSUPPORT } = constants.errno
 
-operates('what is no number is refused, and no number does harm', async (t, pid1) => {
+operates('arguments that are no numbers are refused, and no number does harm', async (t, pid1) => {
   const ended = await startPart(t, pid1, 'wrong-arguments.js').ended
   assertStoppedWell(ended)
   const lines = ended.stdout.trim().split('\n')
@@ -26,7 +27,7 @@ operates('what is no number is refused, and no number does harm', async (t, pid1
   for (const line of lines) assert.match(line, isOfNumbers(line) ? /: (0|-\d+)$/ : new RegExp(`: -${EINVAL}$`))
 })
 
-operates('an orphan is waited for: it runs, its status, it is gone', async (t, pid1) => {
+operates('reap answers that an orphan still runs, then its wait status, then that it is gone', async (t, pid1) => {
   const args = ['exit 0', 'exit 7', 'kill -KILL $BASHPID']
   const ended = await startPart(t, pid1, 'orphans.js', { args }).ended
   assertStoppedWell(ended)
@@ -41,23 +42,23 @@ operates('an orphan is waited for: it runs, its status, it is gone', async (t, p
   )
 })
 
-operates('no number that is not the pid of a child takes the exit code of one', async (t, pid1) => {
+operates('reap takes no exit code of a child by a number that is not its pid', async (t, pid1) => {
   const ended = await startPart(t, pid1, 'never-any-child.js').ended
   assertStoppedWell(ended)
   assert.match(ended.stdout, /^(\S+: -\d+\n)+exit code 3\n$/)
 })
 
-operates('a signal that JavaScript does not hear ends a blocked process with 124', async (t, pid1) => {
+operates('a signal that JavaScript cannot handle ends a blocked process with 124', async (t, pid1) => {
   const run = startPart(t, pid1, 'watched.js', { args: ['blocked'] })
   await run.line(/ready/)
   run.signal('SIGUSR2')
   const ended = await run.ended
   assertEnded(ended, 124)
   assert.match(ended.stderr, /^pid1: ended with 124: .* since before the shutdown could begin\n$/)
-  assert.ok(ended.ms > 450 && ended.ms < 3000, `${ended.ms} ms`)
+  assertTook(ended.ms, { over: 450, under: 3000 })
 })
 
-operates('a signal that JavaScript hears is noted before, and the clock can be stopped', async (t, pid1) => {
+operates('the native part sees a signal before JavaScript does, and its watchdog can be stopped', async (t, pid1) => {
   const run = startPart(t, pid1, 'watched.js')
   await run.line(/ready/)
   run.signal('SIGUSR2')
@@ -68,29 +69,30 @@ operates('a signal that JavaScript hears is noted before, and the clock can be s
     `without a listener: ${-ENOENT}, ${-ENOENT}`,
     'with one: 0, 0, 0',
     'ready: ',
-    `heard: true, 0, 0, ${-ENOENT}`,
+    `handled: true, 0, 0, ${-ENOENT}`,
+    `stopped: 0, ${-ENOENT}`,
   ])
 })
 
-operates('a shutdown that blocks ends with 124 and the name of its step', async (t, pid1) => {
+operates('a shutdown that blocks the event loop ends with 124 and the name of its step', async (t, pid1) => {
   const ended = await startPart(t, pid1, 'started.js', { args: ['blocked'] }).ended
   assertEnded(ended, 124)
   assert.match(ended.stderr, /^pid1: ended with 124: .* during cleanup, "data base"\n$/)
 })
 
-operates('a shutdown that is over ends nothing', async (t, pid1) => {
+operates('a stopped watchdog ends nothing', async (t, pid1) => {
   const ended = await startPart(t, pid1, 'started.js').ended
   assertStoppedWell(ended)
   assert.equal(ended.stdout, 'not started: 0\nstarted: 0\nstopped: 0\nalive\n')
 })
 
 for (const holder of ['a loop', 'the thread pool']) {
-  operates(`a process that is held by ${holder} leaves with its code`, async (t, pid1) => {
-    const folder = mkdtempSync(join(tmpdir(), 'leaves-'))
+  operates(`exitWithin ends a process that ${holder} delays, with its code`, async (t, pid1) => {
+    const folder = mkdtempSync(join(tmpdir(), 'exits-'))
     t.after(() => rmSync(folder, { recursive: true, force: true }))
-    const ended = await startPart(t, pid1, 'leaves.js', { args: [holder], env: { FOLDER: folder } }).ended
+    const ended = await startPart(t, pid1, 'exits-within.js', { args: [holder], env: { FOLDER: folder } }).ended
     assertEnded(ended, 7)
-    assert.equal(ended.stdout, 'leaves: 0\n')
+    assert.equal(ended.stdout, 'exitWithin: 0\n')
     assert.equal(ended.stderr, '')
   })
 }
@@ -104,37 +106,40 @@ for (const [operation, status] of [
     ['::', '127.0.0.1'],
     ['::', '::1'],
   ] as const) {
-    operates(`${operation} on ${listensOn} keeps those who wait, and who dials ${dials} out`, async (t, pid1) => {
-      if (operation === 'dropNew' && process.getuid?.() !== 0)
-        return skipBecause(t, 'newer kernels let only root filter')
-      const ended = await startPart(t, pid1, 'sockets.js', { args: [listensOn, dials, operation] }).ended
-      assertStoppedWell(ended)
-      const refusal = isEmulated && operation === 'refuseNew' ? -ENOPROTOOPT : 0
-      const expected = [
-        'listening: 1',
-        `handshakes: ${isEmulated ? -EPROTONOSUPPORT : 0}`,
-        'dialled: 0',
-        'queue: 1',
-        `${operation}: ${refusal}`,
-        `dialled: ${refusal === 0 ? status : 0}`,
-        'queue: 1',
-        'enlargeQueue: 0',
-        'queue is larger: true',
-      ]
-      const isKnown = (line: string) => !isEmulated || !line.startsWith('queue')
-      assert.deepEqual(ended.stdout.trim().split('\n').filter(isKnown), expected.filter(isKnown))
-    })
+    operates(
+      `${operation} on ${listensOn} keeps connections that wait, and lets no new one to ${dials} in`,
+      async (t, pid1) => {
+        if (operation === 'dropNew' && process.getuid?.() !== 0)
+          return skipBecause(t, 'newer kernels let only root filter')
+        const ended = await startPart(t, pid1, 'sockets.js', { args: [listensOn, dials, operation] }).ended
+        assertStoppedWell(ended)
+        const refusal = isEmulated && operation === 'refuseNew' ? -ENOPROTOOPT : 0
+        const expected = [
+          'listening: 1',
+          `handshakes: ${isEmulated ? -EPROTONOSUPPORT : 0}`,
+          'dialled: 0',
+          'queue: 1',
+          `${operation}: ${refusal}`,
+          `dialled: ${refusal === 0 ? status : 0}`,
+          'queue: 1',
+          'enlargeQueue: 0',
+          'queue is larger: true',
+        ]
+        const isKnown = (line: string) => !isEmulated || !line.startsWith('queue')
+        assert.deepEqual(ended.stdout.trim().split('\n').filter(isKnown), expected.filter(isKnown))
+      },
+    )
   }
 }
 
-operates('the kernel tells for how long a connection has been silent', async (t, pid1) => {
-  const ended = await startPart(t, pid1, 'silent.js').ended
+operates('idleMs answers how long a connection has been idle', async (t, pid1) => {
+  const ended = await startPart(t, pid1, 'idle.js').ended
   assertStoppedWell(ended)
-  const [silent = NaN, received = NaN, sent = NaN, ...more] = ended.stdout.trim().split('\n').map(Number)
+  const [idle = NaN, received = NaN, sent = NaN, ...more] = ended.stdout.trim().split('\n').map(Number)
   assert.equal(more.length, 0)
-  if (isEmulated) return assert.deepEqual([silent, received, sent], [-EOPNOTSUPP, -EOPNOTSUPP, -EOPNOTSUPP])
-  assert.ok(silent >= 280 && silent < 5000, ended.stdout)
-  for (const used of [received, sent]) assert.ok(used >= 0 && used < 250, ended.stdout)
+  if (isEmulated) return assert.deepEqual([idle, received, sent], [-EOPNOTSUPP, -EOPNOTSUPP, -EOPNOTSUPP])
+  assertTook(idle, { over: 279, under: 5000 })
+  for (const used of [received, sent]) assertTook(used, { over: -1, under: 250 })
 })
 
 function operates(name: string, body: (t: TestContext, pid1: boolean) => Promise<void>): void {

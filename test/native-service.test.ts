@@ -11,7 +11,7 @@ for (const [holder, code, stderr] of [
   ['the thread pool', 0, /^$/],
   ['the loop', 124, /^pid1: ended with 124: the event loop was blocked for \d+ ms, during cleanup, "hook"\n$/],
 ] as const) {
-  asPid1(`a service that ${holder} holds has its orphans reaped, and leaves with ${code}`, async (t) => {
+  asPid1(`a service that ${holder} delays has its orphans reaped, and exits with ${code}`, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'service-'))
     t.after(() => rmSync(folder, { recursive: true, force: true }))
     const run = start(t, 'native/service.js', { pid1: true, args: [holder], env: { FOLDER: folder } })

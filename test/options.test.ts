@@ -1,10 +1,27 @@
 import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { constants } from 'node:os'
 import { test } from 'node:test'
-import { configure, drainOnShutdown, onExit, onShutdown, Pid1Error, shutdown } from 'pid1'
-import { asChildAndPid1, start } from './helpers/run.ts'
+import {
+  configure,
+  type DrainOptions,
+  drainOnShutdown,
+  type HookOptions,
+  onExit,
+  onShutdown,
+  type ConfigureOptions,
+  Pid1Error,
+  shutdown,
+  superviseChild,
+  type SuperviseOptions,
+} from 'pid1'
+import { checkDrainOptions, checkHookOptions, checkOptions, checkSuperviseOptions } from '../src/options.ts'
+import { reportIn } from './helpers/report.ts'
+import { asChildAndPid1, type Ended, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
 /** Every code there is; the compiler refuses one that is missing and one that is made up. */
 const codes: Record<Pid1Error['code'], true> = { PID1_INVALID_OPTION: true, PID1_HOOK_TIMEOUT: true }
@@ -22,7 +39,14 @@ type BadCall = readonly [what: string, call: () => unknown, expected: RegExp, ca
 
 const hook = () => {}
 const server = createServer()
+const withHole: NodeJS.Signals[] = ['SIGUSR2', 'SIGHUP']
+Reflect.deleteProperty(withHole, 0)
 const untyped = (value: unknown) => value as never
+function revoked(target: object): object {
+  const { proxy, revoke } = Proxy.revocable(target, {})
+  revoke()
+  return proxy
+}
 
 const badHooks: readonly BadCall[] = [
   ['a hook that is a number', () => onShutdown(untyped(42)), /hook/, /42 \(number\)/],
@@ -34,11 +58,18 @@ const badHooks: readonly BadCall[] = [
   ['a timeout with a unit', () => onShutdown('a', hook, untyped({ timeoutMs: '5s' })), /timeoutMs/, /"5s" \(string\)/],
   ['a negative timeout', () => onShutdown('a', hook, { timeoutMs: -1 }), /timeoutMs.*0 or more/, /-1 \(number\)/],
   ['options that are null', () => onShutdown('a', hook, untyped(null)), /options.*object/, /null/],
+  ['options that are null, without a name', () => onShutdown(hook, untyped(null)), /options.*object/, /null/],
+  ['a second hook instead of options', () => onShutdown(hook, untyped(hook)), /options.*object/, /hook/],
+  ['a stage that is none, without a name', () => onShutdown(hook, untyped({ stage: 'x' })), /stage.*intake/, /"x"/],
+  ['a hook that is a revoked proxy', () => onShutdown(untyped(revoked(hook))), /hook.*function/, /a revoked proxy/],
+  ['a callback that is a revoked proxy', () => onExit(untyped(revoked(hook))), /callback/, /a revoked proxy/],
+  ['options that are a revoked proxy', () => onShutdown(hook, untyped(revoked({}))), /options/, /a revoked proxy/],
   ['last words that are text', () => onExit(untyped('bye')), /callback.*function/, /"bye" \(string\)/],
 ]
 
 const badServers: readonly BadCall[] = [
   ['no server', () => drainOnShutdown(untyped(undefined)), /server/, /undefined/],
+  ['a server that is a revoked proxy', () => drainOnShutdown(untyped(revoked(server))), /server/, /a revoked proxy/],
   ['a server that is null', () => drainOnShutdown(untyped(null)), /server/, /null/],
   ['a port instead of a server', () => drainOnShutdown(untyped(8080)), /server/, /8080 \(number\)/],
   ['an app instead of a server', () => drainOnShutdown(untyped(hook)), /server/, /Function/],
@@ -69,10 +100,17 @@ const badOptions: readonly BadCall[] = [
   ['a grace period without end', () => configure({ gracePeriodMs: Infinity }), /gracePeriodMs/, /Infinity/],
   ['a grace period no timer takes', () => configure({ gracePeriodMs: 2 ** 31 }), /gracePeriodMs/, /2147483648/],
   ['signals as text', () => configure(untyped({ signals: 'SIGUSR2' })), /signals.*list/, /"SIGUSR2"/],
+  ['a list of signals with a hole', () => configure({ signals: withHole }), /signals/, /empty item/],
   ['a signal without SIG', () => configure(untyped({ signals: ['USR2'] })), /signals/, /USR2/],
   ['a signal as a number', () => configure(untyped({ signals: [12] })), /signals/, /12/],
   ['a signal nobody can catch', () => configure({ signals: ['SIGKILL'] }), /signals/, /SIGKILL/],
   ['a signal that is Node’s own', () => configure({ signals: ['SIGUSR1'] }), /signals/, /SIGUSR1/],
+  [
+    'a list of signals to forward with a hole',
+    () => superviseChild(process.getBuiltinModule('node:child_process').spawn('true'), { forward: withHole }),
+    /forward/,
+    /empty item/,
+  ],
   ['exit as text', () => configure(untyped({ exit: 'no' })), /exit.*true or false/, /"no"/],
   ['exitCode as a number', () => configure(untyped({ exitCode: 7 })), /exitCode.*zero.*signal/, /7 \(number\)/],
   ['onReport as text', () => configure(untyped({ onReport: 'log' })), /onReport.*function/, /"log"/],
@@ -83,7 +121,14 @@ const badOptions: readonly BadCall[] = [
 
 const badReasons: readonly BadCall[] = [
   ['a reason that is a number', () => shutdown(untyped(42)), /shutdown/, /42 \(number\)/],
-  ['a reason that is null', () => shutdown(untyped(null)), /shutdown/, /null/],
+  ['a reason that is null', () => shutdown(untyped(null)), /reason.*error/, /null: .*shutdown\({ exitCode: 1 }\)/],
+  ['a reason that is a revoked proxy', () => shutdown(untyped(revoked({}))), /reason.*error/, /a revoked proxy/],
+  [
+    'an option that is a revoked proxy',
+    () => configure({ signals: untyped(revoked([])) }),
+    /SIGUSR2/,
+    /a revoked proxy/,
+  ],
   ['an exit code as text', () => shutdown(untyped({ exitCode: '7' })), /exitCode/, /"7" \(string\)/],
   ['an exit code over 255', () => shutdown({ exitCode: 256 }), /exitCode.*255/, /256/],
   ['a negative exit code', () => shutdown({ exitCode: -1 }), /exitCode/, /-1/],
@@ -106,12 +151,106 @@ for (const [what, call, expected, came] of badReasons) {
   })
 }
 
-test('an option that is undefined is as good as none', () => {
-  assert.doesNotThrow(() => configure(untyped({ gracePeriodMs: undefined, onReport: undefined })))
-  assert.doesNotThrow(() => onShutdown('a', hook, untyped({ timeoutMs: undefined }))())
+/** The compiler refuses a name that is missing. */
+const everyOption = {
+  configure: names<ConfigureOptions>({
+    gracePeriodMs: 0,
+    signals: 0,
+    exit: 0,
+    exitCode: 0,
+    reap: 0,
+    reapAfterMs: 0,
+    children: 0,
+    warnings: 0,
+    onReport: 0,
+    onForcedEnd: 0,
+    lingerMs: 0,
+    endlessMs: 0,
+    drainDelayMs: 0,
+    whileDraining: 0,
+    isEndless: 0,
+  }),
+  drainOnShutdown: names<DrainOptions>({
+    lingerMs: 0,
+    endlessMs: 0,
+    drainDelayMs: 0,
+    whileDraining: 0,
+    isEndless: 0,
+    afterDrain: 0,
+  }),
+  onShutdown: names<HookOptions>({ stage: 0, timeoutMs: 0 }),
+  superviseChild: names<SuperviseOptions>({ signal: 0, timeoutMs: 0, sidecar: 0, endsService: 0, forward: 0 }),
+}
+
+const child = Object.assign(new EventEmitter(), { pid: 1 }) as unknown as ChildProcess
+for (const [caller, check, call] of [
+  ['configure', checkOptions, configure],
+  ['drainOnShutdown', checkDrainOptions, (options: object) => drainOnShutdown(server, options)],
+  ['onShutdown', checkHookOptions, (options: object) => onShutdown('a', hook, options)],
+  ['superviseChild', checkSuperviseOptions, (options: object) => superviseChild(child, options)],
+] as const) {
+  const known = everyOption[caller]
+
+  test(`an option of ${caller} that is undefined was not given`, () => {
+    const all = Object.fromEntries(known.map((name) => [name, undefined]))
+    assert.deepEqual(Object.keys(check(Object.freeze(all))), [])
+  })
+
+  for (const name of ['constructor', '__proto__', 'toString', 'hasOwnProperty', '']) {
+    test(`an option of ${caller} with the name "${name}" is refused at once`, () => {
+      const options = JSON.parse(`{ "${name}": 1 }`) as object
+      assertRefused(() => call(options), new RegExp(`${caller}.*${known.join(', ')}`), /^"\w*" \(string\)$/)
+    })
+  }
+
+  test(`an unknown option of ${caller} names the one that was probably meant`, () => {
+    for (const name of known) {
+      for (const similar of [`${name}s`, name.slice(1), name.toUpperCase(), name.replace(/Ms$/, '_seconds')]) {
+        if (known.includes(similar)) continue
+        assert.throws(() => call({ [similar]: 1 }), { message: new RegExp(`: did you mean \`${name}\`\\?$`) }, similar)
+      }
+    }
+    assert.throws(() => call(untyped({ banana: 1 })), { message: /got "banana" \(string\)$/ })
+  })
+}
+
+test('what is checked is what is used: a getter is read once, a list is copied, the prototype is not asked', () => {
+  let reads = 0
+  const signals: NodeJS.Signals[] = ['SIGUSR2']
+  const options = Object.create({ lingerMs: -1 }) as ConfigureOptions
+  Object.defineProperty(options, 'gracePeriodMs', { enumerable: true, get: () => (++reads === 1 ? 5000 : -1) })
+  const given = checkOptions(Object.assign(options, { signals, [Symbol('mine')]: 1 }))
+  signals.push('SIGKILL')
+  assert.deepEqual({ ...given }, { gracePeriodMs: 5000, signals: ['SIGUSR2'] })
+  let itemReads = 0
+  const item = Object.defineProperty(['SIGUSR2'], 0, { get: () => (++itemReads === 1 ? 'SIGUSR2' : 'SIGKILL') })
+  assert.deepEqual(checkOptions({ signals: item })['signals'], ['SIGUSR2'])
 })
 
-for (const text of ['soon', '10 minutes', '10m', '-1', '-1s', 'NaN', 'Infinity', '9999999s']) {
+// On Windows a process cannot send a signal that another one handles.
+for (const how of process.platform === 'win32' ? ['by hand'] : ['by a signal', 'by hand']) {
+  asChildAndPid1(`a shutdown ${how} is the same with every option undefined as without`, async (t, pid1) => {
+    const [once, again] = await Promise.all(
+      ['once', 'undefined'].map((args) => start(t, 'core/undefined-options.js', { pid1, args: [args, how] }).ended),
+    )
+    assert.deepEqual([again?.code, again?.stderr], [how === 'by hand' ? 0 : 128 + constants.signals.SIGUSR2, ''])
+    assert.deepEqual(withoutTimes(again), withoutTimes(once))
+    assert.ok(again !== undefined)
+    assertTook(reportIn(again).durationMs, { under: 900 })
+  })
+}
+
+for (const text of ['30', '0.5', ' 1500 ']) {
+  asChildAndPid1(`PID1_GRACE_PERIOD="${text}" is refused: milliseconds or seconds?`, async (t, pid1) => {
+    const ended = await start(t, 'core/bad-grace-period.js', { pid1, env: { PID1_GRACE_PERIOD: text } }).ended
+    assert.deepEqual([ended.code, ended.signal, ended.stderr], [0, null, ''])
+    const bare = text.trim()
+    const expected = `Expected \`PID1_GRACE_PERIOD\` to be a time with a unit, got "${text}" (string): write ${bare}s or ${bare}ms`
+    assert.equal(ended.stdout, `Pid1Error PID1_INVALID_OPTION ${expected}\n`)
+  })
+}
+
+for (const text of ['soon', '10 minutes', '10h', '1e3s', '1,5s', '-1', '-1s', 'NaN', 'Infinity', '9999999s']) {
   asChildAndPid1(`PID1_GRACE_PERIOD="${text}" is refused at the first registration`, async (t, pid1) => {
     const ended = await start(t, 'core/bad-grace-period.js', { pid1, env: { PID1_GRACE_PERIOD: text } }).ended
     assert.deepEqual([ended.code, ended.signal, ended.stderr], [0, null, ''])
@@ -129,4 +268,17 @@ function assertRefused(call: () => unknown, expected: RegExp, came: RegExp): voi
     assert.match(whatCame, came, error.message)
     return true
   })
+}
+
+function names<AllOptions>(options: Record<keyof AllOptions, 0>): string[] {
+  return Object.keys(options)
+}
+
+function withoutTimes(ended: Ended | undefined): unknown {
+  return {
+    ...ended,
+    ms: 0,
+    exitedAfterMs: 0,
+    stdout: ended?.stdout.replaceAll(/((startedAt|durationMs|deadline)":|on port )[\d.]+/g, '$1'),
+  }
 }

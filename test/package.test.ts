@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, test, type TestContext } from 'node:test'
+import { build } from 'esbuild'
 import * as pid1 from 'pid1'
 import { installPid1, makeInstalledApp, projectFolder } from './helpers/installed-app.ts'
-import { asChildAndPid1, type Run, type RunOptions, start } from './helpers/run.ts'
+import { asChildAndPid1, type Ended, type Run, type RunOptions, start } from './helpers/run.ts'
 
 // Every test but that of the names uses what npm would publish, not what lies in the tree.
 let temporary = ''
@@ -39,12 +40,17 @@ test('the package exports its public names and no other', () => {
     'shutdown',
     'shutdownSignal',
     'superviseChild',
+    'undrain',
   ])
 })
 
-test('the tarball holds the build and its papers, and nothing else', () => {
-  const sources = readdirSync(join(projectFolder, 'src'), { recursive: true, encoding: 'utf8' })
-  const types = sources.filter((file) => file.endsWith('.ts')).map((file) => file.replace(/\.ts$/, '.d.ts'))
+test('the tarball contains the build, the licence, the README and the changelog, and nothing else', () => {
+  // The entry points' declarations, and what they import.
+  const types = new Set(['index.d.ts', 'fastify.d.ts'])
+  for (const file of types) {
+    const imports = readFileSync(join(unpacked, 'dist', file), 'utf8').matchAll(/from '(\.[^']+)\.ts'/g)
+    for (const [, path = ''] of imports) types.add(`${join(dirname(file), path)}.d.ts`)
+  }
   const modules = ['index.js', 'fastify.js'].flatMap((file) => [file, `${file}.map`])
   // Both where the cross compiler is there too, as in CI.
   const native = readdirSync(join(projectFolder, 'dist', 'native')).map((file) => `native/${file}`)
@@ -89,6 +95,96 @@ asChildAndPid1('two copies of the package share one shutdown', async (t, asPid1)
   assert.deepEqual(ended.stdout.match(/drained \d+/g), ['drained 0'])
 })
 
+test('copies share one shutdown by a key that has the major version', () => {
+  const { version } = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8')) as { version: string }
+  assert.ok(Symbol.for(`pid1@${version.split('.')[0]}`) in globalThis)
+})
+
+asChildAndPid1('import, require and a bundle with a copy share one shutdown', async (t, asPid1) => {
+  const app = installApp(t)
+  await build({
+    entryPoints: [join(unpacked, 'dist', 'index.js')],
+    nodePaths: [join(projectFolder, 'node_modules')],
+    outfile: join(app, 'bundle.cjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    logLevel: 'error',
+  })
+  const args = ['import pid1', 'require pid1', 'require ./bundle.cjs', 'import dependency']
+  const ended = await stopCopies(t, { pid1: asPid1, args }, app)
+  assert.deepEqual([ended.code, ended.signal, ended.stderr], [0, null, ''])
+  assert.match(ended.stdout, /^same true true\n(hook ran \d\n){4}left with 0\n$/)
+})
+
+for (const format of ['esm', 'cjs'] as const) {
+  test(`a bundle (${format}) finds the native part beside it`, async (t) => {
+    const app = installApp(t)
+    const bundle = join(app, `app.${format === 'esm' ? 'mjs' : 'cjs'}`)
+    await build({
+      stdin: { contents: `import { environment } from 'pid1'; console.log(environment().native)`, resolveDir: app },
+      nodePaths: [join(projectFolder, 'node_modules')],
+      outfile: bundle,
+      bundle: true,
+      platform: 'node',
+      format,
+      logLevel: 'error',
+      banner:
+        format === 'cjs'
+          ? {}
+          : { js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);` },
+    })
+    cpSync(join(unpacked, 'dist', 'native'), join(app, 'native'), { recursive: true })
+    rmSync(join(app, 'node_modules'), { recursive: true })
+    const ended = await start(t, '', { command: [process.execPath, bundle] }).ended
+    assert.deepEqual([ended.code, ended.stderr, ended.stdout], [0, '', 'true\n'])
+  })
+}
+
+asChildAndPid1(
+  'an older copy that was loaded first lacks a function: one shutdown, and one line',
+  async (t, asPid1) => {
+    const app = installApp(t)
+    const file = join(app, 'node_modules', 'dependency', 'node_modules', 'pid1', 'dist', 'index.js')
+    const built = readFileSync(file, 'utf8')
+    assert.match(built, /^ +superviseChild,$/m)
+    // It still exports the name, as its own function.
+    const older = built.replace(/^ +superviseChild,$/m, '').replace('= api.superviseChild', '= superviseChild')
+    writeFileSync(file, older)
+    const ended = await stopCopies(t, { pid1: asPid1, args: ['import dependency', 'import pid1'] }, app)
+    assert.deepEqual([ended.code, ended.signal], [0, null])
+    assert.match(ended.stderr, /^pid1: an older copy [^\n]*`npm ls pid1`[^\n]*\n$/)
+    const lines = ended.stdout.trim().split('\n')
+    assert.deepEqual([lines.shift(), lines.pop()], ['same true true', 'left with 0'])
+    assert.deepEqual(lines.toSorted(), ['hook ran 0', 'hook ran 1'])
+  },
+)
+
+for (const [value, complains] of [
+  ["'pid1': { value: 'mine' }", false],
+  ["'pid1@0': { value: 'mine' }", true],
+  ["'pid1@0': { value: { onShutdown: 1 } }", true],
+  ["'pid1@0': { get() { throw new Error('mine') } }", true],
+] as const) {
+  asChildAndPid1(`another value is at the global symbol of the package: ${value}`, async (t, asPid1) => {
+    const app = installApp(t)
+    const [name = '', descriptor = ''] = value.split(/: (.*)/)
+    writeFileSync(join(app, 'taken.mjs'), `Object.defineProperty(globalThis, Symbol.for(${name}), ${descriptor})`)
+    const nodeArgs = ['--import', './taken.mjs']
+    const ended = await stopCopies(t, { pid1: asPid1, args: ['import pid1'], nodeArgs }, app)
+    assert.deepEqual([ended.code, ended.signal], [0, null])
+    assert.match(ended.stderr, complains ? /^pid1: copies of this package [^\n]*\n$/ : /^$/)
+    assert.equal(ended.stdout, 'same true true\nhook ran 0\nleft with 0\n')
+  })
+}
+
+async function stopCopies(t: TestContext, options: RunOptions, app: string): Promise<Ended> {
+  const run = startInApp(t, 'copies.js', options, app)
+  await run.line(/same/)
+  run.signal('SIGTERM')
+  return run.ended
+}
+
 asChildAndPid1('CommonJS can require the package', async (t, asPid1) => {
   const run = startInApp(t, 'required.cjs', { pid1: asPid1 })
   assert.equal((await run.line(/ready .+/))[0], `ready ${String(asPid1)} function pid1`)
@@ -118,7 +214,7 @@ for (const allowed of ['everything', 'the app alone']) {
   })
 }
 
-asChildAndPid1('DEBUG=pid1:* prints what happens, also where the end comes at once', async (t, asPid1) => {
+asChildAndPid1('DEBUG=pid1:* prints debug lines, even if the process exits at once', async (t, asPid1) => {
   const run = startInApp(t, 'debug-lines.js', { pid1: asPid1, env: { DEBUG: 'pid1:*' } })
   await run.line(/ready/)
   run.signal('SIGTERM')

@@ -26,7 +26,7 @@ asPid1('without the native part, or with reap: false, orphans stay zombies, and 
   }
 })
 
-asPid1('orphans of orphans are reaped, whoever dies first', async (t) => {
+asPid1('orphans of orphans are reaped, whichever dies first', async (t) => {
   const family =
     '(exec sleep 0.2 & (exec sleep 0.1 & exec sleep 0.3 &); exec sleep 0.1 &) & (exit 1 & exit 2 & sleep 0.2) &'
   const ended = await leaveBehind(t, enoughMs, [`${family} exec sleep 0.05`, `(${family}) &`]).ended
@@ -34,7 +34,7 @@ asPid1('orphans of orphans are reaped, whoever dies first', async (t) => {
   assert.match(ended.stdout, /^[1-9]\d* children\n0 children\n[1-9]\d* children\n0 children\n$/)
 })
 
-asPid1('each orphan is told of with its pid and its end', async (t) => {
+asPid1('a debug line names each orphan, with its pid and its exit code', async (t) => {
   const codes = Array.from({ length: 20 }, (_, n) => Math.round((n * 255) / 19))
   const signals = ['SIGHUP', 'SIGKILL', 'SIGUSR1', 'SIGSEGV', 'SIGPIPE', 'SIGALRM', 'SIGTERM']
   const endings = [
@@ -61,7 +61,7 @@ asPid1('a child that ends in the same instant as an orphan keeps its exit code',
   assert.equal(ended.stdout, 'spawn with an orphan 500: 0 wrong\n0 children\n')
 })
 
-asPid1('whatever starts a child gets its exit code, while orphans come and go', async (t) => {
+asPid1('every way to start a child gets its exit code, while orphans are reaped', async (t) => {
   const ways = ['spawn 1000', 'spawn and unref 300', 'exec 200', 'execFile 200', 'fork 16', 'spawnSync 800']
   const elsewhere = ['node-pty 200', 'worker: spawn 600', 'worker: spawnSync 600', 'worker: exec 100']
   const args = [...ways, ...elsewhere]
@@ -73,7 +73,7 @@ asPid1('whatever starts a child gets its exit code, while orphans come and go', 
 })
 
 asPid1(
-  'children that are older than the package keep their exit codes, also those that were dead by then',
+  'children that were started before the import keep their exit codes, even if they had exited before it',
   async (t) => {
     const runs = ['required', 'imported'].map((how) => {
       return start(t, 'processes/before-import.js', { pid1: true, args: [how], nodeArgs: ['--no-warnings'] })
@@ -121,7 +121,7 @@ asPid1('what the entrypoint had started before Node is reaped when it dies', asy
   }
 })
 
-test('outside PID 1 orphans come to us only with reap: true, and are reaped', async (t) => {
+test('a process other than PID 1 adopts orphans only with reap: true, and reaps them', async (t) => {
   for (const [options, count] of [
     [{ reap: true }, 3],
     [{}, 0],

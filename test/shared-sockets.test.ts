@@ -7,7 +7,7 @@ import { asChildAndPid1, start } from './helpers/run.ts'
 
 // Whoever shares a listening socket goes on accepting when one of them has stopped: no filter stays behind.
 
-test('a child that was handed the socket goes on accepting when its parent has left', async (t) => {
+test('a child that was given the socket goes on accepting when its parent has exited', async (t) => {
   const run = start(t, 'servers/shares-handle.js')
   const port = await run.port()
   const child = Number((await run.line(/child (\d+)/))[1])
@@ -17,7 +17,7 @@ test('a child that was handed the socket goes on accepting when its parent has l
   for (let turn = 0; turn < 20; turn++) await assertAnswers(t, port)
 })
 
-test('of two that have inherited a socket, one goes on accepting when the other has left', async (t) => {
+test('of two processes that inherited a socket, one goes on accepting when the other has exited', async (t) => {
   const run = start(t, 'servers/inherits-fd.js')
   const port = await run.port()
   const [, first, second] = await run.line(/heir (\d+)[^]*heir (\d+)/)
@@ -30,7 +30,7 @@ test('of two that have inherited a socket, one goes on accepting when the other 
 // Node has this option since 23.1.
 if (Number(process.versions.node.split('.')[0]) >= 24) {
   asChildAndPid1(
-    'of two on one port (reusePort), one takes all new connections when the other stops',
+    'of two processes on one port (reusePort), one gets all new connections when the other stops',
     async (t, pid1) => {
       const first = start(t, 'servers/reuse-port.js', { pid1 })
       const port = await first.port()

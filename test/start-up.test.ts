@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { setTimeout as wait } from 'node:timers/promises'
 import { assertEnded } from './helpers/report.ts'
 import { asChildAndPid1, asPid1, type Ended, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  asChildAndPid1(`${signal} while a later import still computes`, async (t, pid1) => {
+  asChildAndPid1(`${signal} while a later import still runs starts a shutdown`, async (t, pid1) => {
     const run = start(t, 'core/start-up.js', { pid1 })
     await run.line(/computing/)
     run.signal(signal)
@@ -15,7 +17,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.equal(ended.stderr, '')
   })
 
-  asPid1(`${signal} that came before this package was imported`, async (t) => {
+  asPid1(`${signal} before this package was imported starts a shutdown`, async (t) => {
     const run = start(t, 'core/start-up-import-last.js', { pid1: true })
     await run.line(/computing/)
     run.signal(signal)
@@ -25,7 +27,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
-asChildAndPid1('a signal while something computes, after a hook was registered', async (t, pid1) => {
+asChildAndPid1('a signal during synchronous work after the first registration starts a shutdown', async (t, pid1) => {
   const run = start(t, 'core/start-up-registered.js', { pid1 })
   await run.line(/computing/)
   run.signal('SIGTERM')
@@ -34,7 +36,7 @@ asChildAndPid1('a signal while something computes, after a hook was registered',
   assert.match(ended.stdout, /hook runs: SIGTERM/)
 })
 
-asChildAndPid1('a signal before the first registration, which follows soon', async (t, pid1) => {
+asChildAndPid1('a signal before the first registration, which follows soon, starts a shutdown', async (t, pid1) => {
   const run = start(t, 'core/start-up-connects-first.js', { pid1, env: { CONNECT_MS: '500' } })
   await run.line(/connecting/)
   run.signal('SIGTERM')
@@ -44,15 +46,49 @@ asChildAndPid1('a signal before the first registration, which follows soon', asy
   assert.equal(ended.stdout, 'connecting\ndisconnects: SIGTERM\n')
 })
 
-asChildAndPid1('a signal where nothing is ever registered', async (t, pid1) => {
+asChildAndPid1('a signal in a process that never registers anything ends it', async (t, pid1) => {
   const run = start(t, 'core/never-registers.js', { pid1 })
   await run.line(/ready/)
   run.signal('SIGTERM')
   const ended = await run.ended
   if (!pid1) return assertEndedBy(ended, 'SIGTERM', 'ready\n')
   assertEnded(ended, 0)
-  assert.ok(ended.ms < 5000, `left after ${ended.ms} ms`)
+  assertTook(ended.ms, { under: 5000 })
   assert.equal(ended.stderr, '')
+})
+
+for (const [way, stdout] of [
+  ['on', 'ready\nthe app heard SIGTERM\nthe app has served its request\n'],
+  ['once', 'ready\nthe app heard SIGTERM\nthe app has served its request\n'],
+  ['before', 'ready\nthe app heard SIGTERM\nthe app has served its request\n'],
+  ['late', 'ready\nthe app listens\nthe app heard SIGTERM\nthe app has served its request\n'],
+] as const) {
+  asPid1(
+    `a signal that the app handles itself does not end a process that never registers anything: ${way}`,
+    async (t) => {
+      const run = start(t, 'core/never-registers.js', { pid1: true, args: [way] })
+      await run.line(/ready/)
+      run.signal('SIGTERM')
+      if (way === 'once') {
+        await run.line(/the app heard/)
+        await wait(1100)
+        run.signal('SIGTERM') // some platforms send it again
+      }
+      const ended = await run.ended
+      assertEnded(ended, 3)
+      assert.equal(ended.stdout, stdout)
+      assert.equal(ended.stderr, '')
+    },
+  )
+}
+
+asPid1('a signal that the app has handled itself does not delay its exit', async (t) => {
+  const run = start(t, 'core/never-registers.js', { pid1: true, args: ['leaves'] })
+  await run.line(/ready/)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 0)
+  assertTook(ended.ms, { under: 900 })
 })
 
 asPid1('two signals before the first registration start one shutdown', async (t) => {

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
-import { assertEnded } from './helpers/report.ts'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { makeFolder } from './helpers/folder.ts'
+import { assertEnded, reportIn } from './helpers/report.ts'
 import { asChildAndPid1, start } from './helpers/run.ts'
+import { assertTook } from './helpers/time.ts'
 
-const messages = { error: /^Uncaught TypeError: not a function/, rejection: /^Uncaught Error: nobody catches/ }
+const messages = { error: /^TypeError: not a function$/m, rejection: /^Error: nobody catches$/m }
 
 for (const kind of ['error', 'rejection'] as const) {
   for (const listener of ['nothing', 'uncaughtExceptionMonitor']) {
@@ -30,6 +35,34 @@ asChildAndPid1('an error while the app starts shuts down with 1', async (t, pid1
   assert.match(ended.stderr, /cannot start/)
 })
 
+for (const kind of ['error', 'rejection', 'an error event']) {
+  test(`what is printed of ${kind} is what Node prints`, async (t) => {
+    const args = [kind]
+    const ended = await start(t, 'core/uncaught.js', { args }).ended
+    const bare = await start(t, 'core/uncaught.js', { args, env: { PID1_DISABLE: '1' } }).ended
+    assertEnded(ended, 1)
+    assertEnded(bare, 1)
+    // Node points to the `throw`, and this package to where the error was made.
+    const withoutCaret = (text: string) => text.replace(/^.*:\d+\n.*\n *\^\n/, '')
+    assert.match(ended.stderr, /^file:.*errors\.js:\d+\n.*Error\('.*\n +\^\n\n/)
+    assert.equal(withoutCaret(ended.stderr), withoutCaret(bare.stderr))
+  })
+
+  test(`--report-uncaught-exception writes a report of ${kind}`, async (t) => {
+    const folder = makeFolder(t)
+    const nodeArgs = ['--report-uncaught-exception', `--report-directory=${folder}`, '--report-filename=report.json']
+    assertEnded(await start(t, 'core/uncaught.js', { nodeArgs, args: [kind] }).ended, 1)
+    const report = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
+    assert.match(report.javascriptStack.message, /not a function|nobody catches|emitted/)
+  })
+}
+
+test('a message of an error that looks like a stack frame does not make a file be read', async (t) => {
+  const ended = await start(t, 'core/uncaught.js', { args: ['a false frame'] }).ended
+  assertEnded(ended, 1)
+  assert.match(ended.stderr, /^file:.*errors\.js:\d+\n/)
+})
+
 for (const [kind, listener] of [
   ['error', 'uncaughtException'],
   ['error', 'a capture callback'],
@@ -47,6 +80,24 @@ for (const [kind, listener] of [
     assert.equal(ended.stderr, '')
   })
 }
+
+asChildAndPid1(
+  'the deadline counts from a signal that arrived before the error, while the loop was blocked',
+  async (t, pid1) => {
+    const run = start(t, 'core/signal-then-error.js', { pid1 })
+    await run.line(/ready/)
+    run.stdin.write('go\n')
+    await run.line(/blocking/)
+    const signalledAt = Date.now()
+    run.signal('SIGTERM')
+    const ended = await run.ended
+    assertEnded(ended, 1)
+    const { startedAt, deadline, reason } = reportIn(ended)
+    assert.equal(reason, 'uncaught error')
+    assertTook(Math.abs(startedAt - signalledAt), { under: 200 })
+    assertTook(Math.abs(deadline - signalledAt - 1750), { under: 200 })
+  },
+)
 
 asChildAndPid1('--unhandled-rejections=warn is respected', async (t, pid1) => {
   const nodeArgs = ['--unhandled-rejections=warn']
@@ -67,7 +118,7 @@ for (const kind of ['error', 'rejection'] as const) {
     ['cleanup', 1],
     ['flush', 0],
   ] as const) {
-    asChildAndPid1(`an uncaught ${kind} during ${stage} is told, and the shutdown goes on`, async (t, pid1) => {
+    asChildAndPid1(`an uncaught ${kind} during ${stage} is printed, and the shutdown goes on`, async (t, pid1) => {
       const run = start(t, 'core/uncaught-during-shutdown.js', { pid1, args: [kind, stage] })
       await run.line(/ready/)
       run.signal('SIGTERM')
@@ -87,11 +138,32 @@ asChildAndPid1("Sentry's listener does not keep the process alive", async (t, pi
   assert.match(ended.stderr, /SyntaxError/)
 })
 
-asChildAndPid1('beside Sentry a signal ends the process as ever', async (t, pid1) => {
+asChildAndPid1('beside Sentry a signal ends the process as without pid1', async (t, pid1) => {
   const run = start(t, 'core/sentry.js', { pid1 })
   await run.line(/ready/)
   run.signal('SIGTERM')
   const ended = await run.ended
   assertEnded(ended, 0)
   assert.match(ended.stdout, /hook runs\n$/)
+})
+
+for (const how of ['before', 'after', 'active, without a listener']) {
+  for (const kind of ['error', 'rejection'] as const) {
+    asChildAndPid1(`an uncaught ${kind} shuts down with 1 beside node:domain (${how})`, async (t, pid1) => {
+      const ended = await start(t, 'core/domain.js', { pid1, args: [how, kind] }).ended
+      assertEnded(ended, 1)
+      assert.equal(ended.stdout, 'ready\nhook runs: uncaught error\n')
+      assert.match(ended.stderr, messages[kind])
+    })
+  }
+}
+
+asChildAndPid1("an uncaught error stays a domain's where that has an 'error' listener", async (t, pid1) => {
+  const run = start(t, 'core/domain.js', { pid1, args: ['active, with a listener', 'error'] })
+  await run.line(/app handles: TypeError: not a function/)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 0)
+  assert.match(ended.stdout, /hook runs: SIGTERM\n$/)
+  assert.equal(ended.stderr, '')
 })

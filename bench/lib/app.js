@@ -11,16 +11,16 @@ export const limitMs = Number(process.env.BENCH_LIMIT_MS ?? 4500)
 export const port = Number(process.env.BENCH_PORT ?? 0)
 export const host = process.env.BENCH_HOST ?? '127.0.0.1'
 
-/** How long connections may be idle, where it is not Node's default. */
+/** How long connections may be idle; undefined for Node's default. */
 export const keepAliveMs = process.env.BENCH_KEEP_ALIVE_MS ? Number(process.env.BENCH_KEEP_ALIVE_MS) : undefined
 
-/** The app's clean-up: nothing, one that fails, or one that never ends and keeps the loop alive. */
+/** The app's clean-up: it does nothing, fails, or never ends and keeps the loop alive. */
 export async function cleanUp() {
   if (process.env.BENCH_CLEAN_UP === 'fails') throw new Error('the clean-up has failed')
   if (process.env.BENCH_CLEAN_UP === 'hangs') await new Promise(() => setInterval(() => {}, 1000))
 }
 
-/** The same server for every contender that takes one. */
+/** The same server for every contender that does not make its own. */
 export function createServer(listener = answer) {
   const server = servers[process.env.BENCH_SERVER ?? 'http'](listener)
   if (keepAliveMs !== undefined) server.keepAliveTimeout = keepAliveMs
@@ -37,7 +37,7 @@ export function listen(server) {
   server.listen(port, host, () => serve(server))
 }
 
-/** With what the measure asks for, beside requests. */
+/** Adds WebSockets if the measure needs them. */
 export async function serve(server) {
   if (process.env.BENCH_WEB_SOCKETS === '1') {
     const { WebSocketServer } = await import('ws')
@@ -67,13 +67,13 @@ export function hinder(url) {
   if (url === '/heavy') compute(3)
 }
 
-/** For good, and without taking a processor from the others. */
+/** Blocks for ever, without using a processor. */
 function blockLoop() {
   console.log('blocked')
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 
-/** A thread of the pool waits for somebody to write into a FIFO, which nobody does; `process.exit()` waits for that thread. */
+/** A thread of the pool waits for a writer of a FIFO that has none. `process.exit()` waits for that thread. */
 function blockPool() {
   open(process.env.BENCH_FIFO).catch(() => {})
   console.log('blocked')
@@ -84,7 +84,7 @@ function compute(ms) {
   while (performance.now() < until);
 }
 
-/** What https listens with. */
+/** The key and the certificate of https. */
 export function certificate() {
   const pem = readFileSync(new URL('certificate.pem', import.meta.url))
   return { key: pem, cert: pem }

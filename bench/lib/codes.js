@@ -7,7 +7,7 @@ const situations = {
   'it hangs': { cleanUp: 'hangs' },
 }
 
-/** What a stop ends with: whoever looks at the exit code alone should know how it went. */
+/** The exit codes: the code alone should say how the stop went. */
 export async function measureCodes({ pid1, quick, runs = quick ? 1 : 2, say }) {
   const { results, missing } = await stopInSituations({ situations, names: stoppers, pid1, runs, say })
   return { results, missing, text: show(results) }

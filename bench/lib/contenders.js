@@ -2,15 +2,15 @@ import { fileURLToPath } from 'node:url'
 import { startServer } from './processes.js'
 import { table } from './statistics.js'
 
-/** Each gets the same time: the grace period less what pid1 keeps in reserve of it. */
+/** Each contender gets the same time: the grace period minus the margin that pid1 keeps. */
 export const graceMs = 5000
 export const limitMs = limitOf(graceMs)
 
 const ofItself = 'it makes its server itself, and not of that kind'
 
 /**
- * All that stop a service, in the order of the tables: what is to be installed for it, the Node that it needs where that is not
- * the oldest one here, and what it cannot do.
+ * All contenders in the order of the tables: the packages of each, the Node version that it needs if that is not the oldest
+ * supported one, and what it cannot do.
  */
 export const contenders = {
   pid1: { label: '**pid1**', packages: ['pid1'] },
@@ -33,7 +33,7 @@ export const contenders = {
   effect: {
     label: "Effect's `runMain`",
     packages: ['effect', '@effect/platform-node'],
-    node: '22.19', // of the undici that it depends on
+    node: '22.19', // its undici needs it
   },
 }
 const others = {
@@ -43,24 +43,24 @@ const others = {
 }
 export const label = (name) => contenders[name]?.label ?? others[name] ?? name
 
-/** Why a contender is not measured on this Node, or undefined. */
+/** Why a contender is not measured on this version of Node; undefined if it is. */
 export function whyNot(name) {
   const [major, minor] = contenders[name]?.node?.split('.').map(Number) ?? [0, 0]
   const [ours, oursMinor] = process.versions.node.split('.').map(Number)
   return ours > major || (ours === major && oursMinor >= minor) ? undefined : `needs Node ${contenders[name].node}`
 }
 
-/** Those that this Node runs. */
+/** The contenders that this version of Node can run. */
 export const stoppers = Object.keys(contenders).filter((name) => whyNot(name) === undefined)
 
-/** In the order of the tables, with those that this Node does not run, and after them whatever else was measured. */
+/** The rows of a table: all contenders, even those that this version of Node cannot run, and then everything else that was measured. */
 export function inOrder(names) {
   return [...Object.keys(contenders), ...names.filter((name) => name in others)].filter(
     (name) => names.includes(name) || whyNot(name) !== undefined,
   )
 }
 
-/** A row for each contender, and for who is not measured on this Node the reason. */
+/** A row for each contender, with the reason if it is not measured on this version of Node. */
 export function tableOf(names, header, cellsOf) {
   const absent = (name) => header.map((_, column) => (column === 0 ? whyNot(name) : '–'))
   const rows = inOrder(names).map((name) => [label(name), ...(names.includes(name) ? cellsOf(name) : absent(name))])
@@ -70,7 +70,7 @@ export function tableOf(names, header, cellsOf) {
 const file = (name) => fileURLToPath(new URL(`../contenders/${name}.js`, import.meta.url))
 
 /**
- * Starts a contender. `server`: http, https or http2; `cleanUp`: nothing, `fails` or `hangs`; `env`: what else the app is to do.
+ * Starts a contender. `server`: http, https or http2; `cleanUp`: nothing, `fails` or `hangs`; `env`: further variables for the app.
  */
 export async function start(name, { pid1, server = 'http', cleanUp = '', port = 0, env = {}, inside = [] }) {
   const why = contenders[name]?.cannot?.[server]
@@ -89,7 +89,7 @@ export async function start(name, { pid1, server = 'http', cleanUp = '', port = 
   })
 }
 
-/** The deadline that pid1 keeps, counted from the signal. */
+/** The deadline of pid1, counted from the signal. */
 function limitOf(grace) {
   return grace - Math.min(Math.max(grace / 10, 250), 2000, grace / 2)
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import autocannon from 'autocannon'
+import { residentKibOf } from '../../test/helpers/proc.ts'
 import { graceMs, start, stoppers, tableOf } from './contenders.js'
-import { residentOf } from './processes.js'
 import { each, median, ofRuns, rotated, spread } from './statistics.js'
 
 const bare = 'bare-exit'
@@ -10,7 +10,7 @@ const connections = 50
 const warmUpRounds = 2
 const rounds = 3
 
-/** What a contender costs a service that is not stopped: memory and throughput, beside the same server without it. */
+/** The memory and throughput of a service with each contender, compared with the same service without it. */
 export async function measureCost({ pid1, quick, runs = quick ? 1 : 5, say }) {
   const results = Object.fromEntries(measured.map((name) => [name, []]))
   for (let run = 0; run < runs; run++) {
@@ -22,17 +22,17 @@ export async function measureCost({ pid1, quick, runs = quick ? 1 : 5, say }) {
 }
 
 /**
- * All are there at once. Each is asked in turn with the bare one, a second each, so that a machine that slows down slows both;
- * and not before it is compiled as well as that is, which every other one is measured beside.
+ * All servers run at the same time. Each is measured in turn with the bare one, a second each, so that a machine that slows down
+ * slows both. A warm-up comes first: the bare server has run the longest, and its code is compiled by then.
  */
 async function serveAll(names, run, pid1) {
   const servers = []
   for (const name of [bare, ...names]) servers.push({ name, ...(await start(name, { pid1 })) })
   await delay(500) // start-up is over
-  for (const server of servers) server.idleKib = residentOf(server.pid)
+  for (const server of servers) server.idleKib = residentKibOf(server.pid)
   for (const server of servers) {
     for (let round = 0; round < warmUpRounds; round++) await rateOf(server)
-    server.loadedKib = residentOf(server.pid)
+    server.loadedKib = residentKibOf(server.pid)
   }
   const [without, ...others] = servers
   const pairs = {}

@@ -7,7 +7,7 @@ import { graceMs, limitMs, stoppers, tableOf } from './contenders.js'
 import { showStops, stopInSituations } from './situations.js'
 import { ofRuns } from './statistics.js'
 
-/** Time to exit, and the code, with something in the way: all that is left is to keep the deadline and to say so. */
+/** The time to exit, and the exit code, when something delays the exit: a good stop keeps its deadline and exits with an error. */
 export async function measureHold({ pid1, quick, runs = quick ? 1 : 3, say }) {
   const folder = mkdtempSync(join(tmpdir(), 'fifo-'))
   const fifo = join(folder, 'fifo')
@@ -23,7 +23,7 @@ export async function measureHold({ pid1, quick, runs = quick ? 1 : 3, say }) {
   return { results, missing, text: show(results, runs) }
 }
 
-/** A request whose answer nobody waits for; until the app is held up by it. */
+/** Sends a request that blocks the app, and waits until it does. */
 function ask(path) {
   return async (server) => {
     void fetch(`http://127.0.0.1:${server.port}${path}`, { headers: { connection: 'close' } }).catch(() => {})

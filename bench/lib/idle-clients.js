@@ -1,5 +1,5 @@
 // Clients that have had an answer and keep their connections, in a process of their own: `node idle-clients.js PORT COUNT`.
-// Prints `ready` when all are there, and leaves when its stdin ends.
+// Prints `ready` when all are connected, and exits when its stdin ends.
 import { connect } from 'node:net'
 
 const [port, count] = process.argv.slice(2).map(Number)

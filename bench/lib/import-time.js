@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 
-// Run in a fresh process: how long the imports of one contender take, and its first registration where it needs no more than a
-// server. NestJS, Effect and Fastify's plugin need an app of theirs.
+// Runs in a process of its own, and measures the imports of one contender and its first registration. There is no registration
+// for NestJS, Effect and Fastify's plugin, because they need an app of their own.
 const register = {
   pid1: ({ onShutdown }) => onShutdown(() => {}),
   'close-with-grace': ({ default: closeWithGrace }) => closeWithGrace(() => {}),
@@ -17,7 +17,7 @@ const register = {
 const needRealServer = new Set(['terminus', 'http-graceful-shutdown'])
 
 const [name, preloaded, ...packages] = process.argv.slice(2)
-// For those that need a server, one that costs nothing here; node:http itself is loaded only when asked.
+// A contender that needs a server gets an object that costs nothing. node:http is loaded only if the argument says so.
 const require = createRequire(import.meta.url)
 const server = preloaded === 'http' ? (require('node:https'), require('node:http').createServer()) : { on() {} }
 

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { startNetwork, whyNoNetwork } from '../../test/helpers/network.ts'
 import { graceMs, limitMs, start, stoppers, tableOf } from './contenders.js'
-import { startNetwork } from './network.js'
-import { startClients } from './processes.js'
+import { startClients, untilExit } from './processes.js'
 import { showStops } from './situations.js'
 import { each, rotated, spread } from './statistics.js'
 
-// The last one is not stopped at all: what it loses is the clients' own error.
+// The last one is not stopped at all: a request that it loses is an error of the clients themselves.
 const contenders = [...stoppers, 'not-stopped']
 
 const kept = (clients, thinkMs = 5) => ({ clients, thinkMs, mode: 'keep-alive' })
@@ -21,7 +21,7 @@ const scenarios = {
   '1000 new/s, saturated': { mode: 'new', rate: 1000, path: '/heavy' },
   'HTTP/2, 50 × 4 streams': { server: 'http2', clients: 50, streams: 4, thinkMs: 5, runs: 2 },
 }
-// From when all clients are at work.
+// Counted from the moment when all clients are at work.
 const loadMs = 500
 const quickScenarios = ['200 clients', '500 new/s', 'HTTP/2, 50 × 4 streams']
 
@@ -46,26 +46,35 @@ export async function measureLost({ pid1, quick, runs, say }) {
   return { results, missing: [...missing], text: show(results) }
 }
 
-/** What cannot be measured has its reason instead of a number. */
+/** Returns the reason instead of numbers if something cannot be measured. */
 async function tryToStop(name, { roundTripMs, ...scenario }, pid1) {
-  const network = roundTripMs === undefined ? {} : await startNetwork(roundTripMs)
-  if (network.why !== undefined) return network
   try {
-    return await stopUnderLoad(name, scenario, pid1, network)
+    return await (roundTripMs === undefined
+      ? stopUnderLoad(name, scenario, pid1)
+      : stopFarAway(name, scenario, pid1, roundTripMs))
   } catch (error) {
     return { why: error.message.split('\n')[0] }
-  } finally {
-    network.stop?.()
   }
 }
 
-async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) {
+async function stopFarAway(name, scenario, pid1, roundTripMs) {
+  const why = whyNoNetwork()
+  if (why !== undefined) return { why }
+  const { network, end } = await startNetwork(untilExit, roundTripMs)
+  try {
+    return await stopUnderLoad(name, scenario, pid1, network)
+  } finally {
+    await end()
+  }
+}
+
+async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network = {}) {
   const isStopped = name !== 'not-stopped'
   const { serverSide, clientSide, address: host = '127.0.0.1' } = network
   const options = { pid1, server: kind, inside: serverSide, env: { BENCH_HOST: host } }
   const server = await start(isStopped ? name : 'server-close', options)
   const load = { ...clients, host, port: server.port, maxMs: 20_000 }
-  // Long enough for each to be greeted, and to have its second answer.
+  // Long enough for each client to get its second answer.
   const stopAfterMs = Math.ceil(2000 + (clients.clients ?? 0) + 1.5 * (clients.thinkMs ?? 0))
   const starting = startClients(isStopped ? load : { ...load, stopAfterMs }, clientSide)
   const { counted } = await starting.catch(async (error) => {
@@ -81,7 +90,7 @@ async function stopUnderLoad(name, { server: kind, ...clients }, pid1, network) 
   return isStopped ? { ...seen, code, killed, ms, stderr } : seen
 }
 
-/** The clients of HTTP/2 count whatever is not the app's own answer as lost. To those of HTTP/1 a whole 503 is an answer, too. */
+/** HTTP/2 clients count every answer that is not the app's own as lost. For HTTP/1 clients a complete 503 is an answer. */
 function countRefusals(detail) {
   const refusals = Object.entries(detail).filter(([why]) => /^status 503, ".+", code 0, /.test(why))
   return refusals.reduce((sum, [, count]) => sum + count, 0)

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { drainOnShutdown } from 'pid1'
 import { listen } from './app.js'
 
-// A shell that leaves children behind: its subshells end before what they have started.
+// A shell that leaves orphans: its subshells exit before the processes that they have started.
 const script = 'i=0; while [ $i -lt "$1" ]; do (sleep 0.1 &); i=$((i + 1)); done'
 
 const server = createServer(({ url }, response) => {

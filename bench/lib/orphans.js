@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { childrenOf, residentOf, startServer } from './processes.js'
+import { childrenOf, residentKibOf } from '../../test/helpers/proc.ts'
+import { startServer } from './processes.js'
 import { each, ofRuns, rotated, spread, table } from './statistics.js'
 
 const app = fileURLToPath(new URL('orphans-app.js', import.meta.url))
@@ -13,7 +14,7 @@ const contenders = {
   'bare node': { env: { PID1_DISABLE: '1' } },
 }
 
-/** Orphans die under PID 1: for how long they are zombies, and what it costs to wait for them. */
+/** Orphans exit under PID 1. Measures for how long they are zombies, and what it costs to reap them. */
 export async function measureOrphans({ pid1, quick, runs = quick ? 1 : 3, say }) {
   if (!pid1) return { results: {}, text: 'Orphans: not measured, for nothing can be PID 1 here.' }
   const orphans = quick ? 500 : 5000
@@ -39,7 +40,7 @@ async function adopt(contender, orphans) {
     .finally(() => (making.over = true))
   const since = new Map()
   let [lastChange, longestMs] = [performance.now(), 0]
-  // Until all were made, and for so long nothing has come or gone.
+  // Until all were started, and for four seconds no zombie has appeared or disappeared.
   while (!making.over || performance.now() - lastChange < 4000) {
     const now = performance.now()
     const zombies = new Set(zombiesOf(server.pid))
@@ -62,23 +63,23 @@ async function adopt(contender, orphans) {
   return { longestMs, left: since.size, cpuMs: after.cpuMs - before.cpuMs, residentKib: after.residentKib }
 }
 
-/** Seen from outside of its namespace, so that nobody in there pays for it. */
+/** Read from outside the namespace, so that it costs the processes inside nothing. */
 function zombiesOf(pid) {
   return childrenOf(pid).filter((child) => statOf(child)?.[0] === 'Z')
 }
 
-/** Of PID 1, and of the node under it where that is tini. */
+/** The cost of PID 1 and, under tini, of the node process below it. */
 function costOf(pid) {
   const all = [pid, ...childrenOf(pid).filter((child) => isNode(child))]
   const ticks = all.flatMap((one) => statOf(one)?.slice(11, 13) ?? []).map(Number)
-  return { cpuMs: sum(ticks) * 10, residentKib: sum(all.map(residentOf)) }
+  return { cpuMs: sum(ticks) * 10, residentKib: sum(all.map(residentKibOf)) }
 }
 
 function isNode(pid) {
   return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'node'
 }
 
-/** The fields of `stat` from the state on, or undefined where the process is gone. */
+/** The fields of `stat` from the state on; undefined if the process no longer exists. */
 function statOf(pid) {
   try {
     return readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import autocannon from 'autocannon'
 import { startBalancer, whyNoBalancer } from '../../test/helpers/balancers.ts'
+import { freePorts } from '../../test/helpers/ports.ts'
 import { graceMs, label, start, stoppers } from './contenders.js'
 import { each, inSeconds, ofRuns, rotated, spread, table } from './statistics.js'
 
@@ -11,10 +11,10 @@ const balancers = ['nginx', 'haproxy']
 const clients = 50
 const instancesBehind = 3
 const rounds = 2
-// The balancer's own time to use an instance again that was away.
+// The time that a balancer needs to use an instance again that was away.
 const settleMs = 1500
 
-/** What clients see of rolling restarts: three instances behind a balancer, one after the other, under POSTs. */
+/** The errors that clients see in rolling restarts: three instances behind a balancer are restarted in turn, under POSTs. */
 export async function measureRestarts({ pid1, quick, runs = quick ? 1 : 3, say }) {
   const missing = Object.fromEntries(balancers.map((name) => [name, whyNoBalancer(name)]))
   const present = balancers.filter((name) => missing[name] === undefined)
@@ -68,15 +68,6 @@ async function restartBehind(balancerName, name, pid1, times) {
     killed: stops.filter(({ killed }) => killed).length,
     longestStopMs: Math.max(...each(stops, 'ms')),
   }
-}
-
-/** Ports that nobody listens on at this moment. */
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => server.address().port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
 }
 
 function show(results, present, missing, runs) {

@@ -2,13 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { graceMs, start } from './contenders.js'
 import { each, inSeconds, rotated, spread } from './statistics.js'
 
-// Long enough for one to be gone before the next is told, where nothing holds it; else they wait beside one another.
+// Long enough for a server that nothing delays to exit before the next one gets its signal. The others wait side by side.
 const apartMs = 200
 
 /**
- * Stops every contender in each situation, so many times. A situation is what `start` takes, and how the server is then brought
- * into it: `before`, when all are there, and `just`, at once before SIGTERM, which may return what is to be known of the clients
- * afterwards. `atOnce` are there at the same time; `oneByOne` is for stops that would be in each other's way.
+ * Stops every contender in each situation, `runs` times. A situation has the options of `start`, and two functions that prepare the
+ * server: `before` runs when all servers are ready, `just` immediately before SIGTERM. `just` may return promises of what the clients
+ * see. `atOnce` is the number of servers at the same time, `oneByOne` is for stops that would disturb each other.
  */
 export async function stopInSituations({ situations, names, pid1, runs, say }) {
   const results = {}
@@ -44,7 +44,7 @@ async function stopBatch(names, { before, just, oneByOne = false, ...how }, pid1
   return Promise.all(stops)
 }
 
-/** It may be there, but not in the situation. */
+/** Its server may run, but could not be prepared. */
 async function leaveOut(server) {
   await server.stop?.(graceMs)
   return server
@@ -61,7 +61,7 @@ async function stopOne(server, just = () => {}) {
   return { code, killed, ms, stderr, ...Object.fromEntries(await Promise.all(seen)) }
 }
 
-/** What cannot be measured has its reason instead of a number. */
+/** Returns the reason instead of numbers if something cannot be measured. */
 async function tryTo(name, act) {
   try {
     return { name, ...(await act()) }
@@ -74,7 +74,7 @@ function inBatches(names, size) {
   return names.length <= size ? [names] : [names.slice(0, size), ...inBatches(names.slice(size), size)]
 }
 
-/** How long the stops took. Those that had to be killed are counted, not averaged. */
+/** How long the stops took. Servers that had to be killed are counted, not averaged. */
 export function showStops(stops) {
   if (stops.length === 0) return '–'
   const ended = stops.filter(({ killed }) => !killed)

@@ -9,14 +9,14 @@ import { table } from './statistics.js'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const here = fileURLToPath(new URL('../', import.meta.url))
 
-/** What npm packs, and what it puts on the disk with all that it depends on, in KiB. */
+/** The size of the tarball, and of the installed package with all its dependencies, in KiB. */
 export async function measureSize({ say }) {
   const results = {}
   for (const [name, { packages }] of Object.entries(contenders)) {
     if (packages.length === 0) continue
     const packed = packages.map(pack)
     const installed = dependenciesOf(packages.map((each) => join(here, 'node_modules', each)))
-    // Of pid1 only what is packed is installed, not the whole repository.
+    // The link leads to the whole repository, but an app installs only the tarball.
     const sizes = [...installed].map((folder) =>
       folder === packagesFolder('pid1') ? packed[0].unpackedSize : sizeOf(folder),
     )
@@ -43,12 +43,12 @@ function pack(name) {
     stdio: 'pipe',
   })
   rmSync(folder, { recursive: true })
-  // What the build prints comes before.
+  // The output of the build comes first.
   const [{ id, size, unpackedSize }] = JSON.parse(said.slice(said.search(/^[[{]$/m)))
   return { id, size, unpackedSize }
 }
 
-/** The folders of packages and of all that they need, as they are installed here. */
+/** The folders of packages and of all their dependencies, as they are installed here. */
 function dependenciesOf(folders, seen = new Set()) {
   for (const folder of folders) {
     if (seen.has(folder)) continue
@@ -67,7 +67,7 @@ function dependenciesOf(folders, seen = new Set()) {
   return seen
 }
 
-/** As Node looks for it: in this folder's own packages, then in those of the folders above. */
+/** Searches as Node does: in the `node_modules` of this folder, then in those of the folders above. */
 function find(name, from) {
   const folder = join(from, 'node_modules', name)
   if (existsSync(folder)) return folder
@@ -75,7 +75,7 @@ function find(name, from) {
   return find(name, dirname(from))
 }
 
-/** Without the packages inside, which count for themselves. */
+/** Without the packages inside, which are counted separately. */
 function sizeOf(path) {
   const about = statSync(path)
   if (!about.isDirectory()) return about.size

@@ -22,7 +22,7 @@ const situations = {
   },
 }
 
-/** From SIGTERM to the end, in the situations that a service is stopped in. */
+/** The time from SIGTERM to the exit, in several situations. */
 export async function measureStop({ pid1, quick, runs = quick ? 1 : 5, say }) {
   const wanted = Object.entries(situations).filter(([, { atOnce }]) => !quick || atOnce === undefined)
   const those = Object.fromEntries(wanted)

@@ -8,7 +8,7 @@ const server = createServer((request, response) => {
   else setTimeout(() => response.end('hello\n'), request.url === '/slow' ? 2000 : 0)
 })
 
-// An event stream has no end of its own, so it listens for the shutdown's beginning.
+// An event stream has no end of its own, so it ends when the shutdown begins.
 function sendEvents(response) {
   const sayTime = () => response.write(`data: ${new Date().toISOString()}\n\n`)
   const timer = setInterval(sayTime, 1000)
@@ -25,7 +25,7 @@ function sendEvents(response) {
   sayTime()
 }
 
-// A long poll is a request like any other, and would be waited for. So it is answered when the shutdown begins: no news, ask again.
+// The drain waits for a long poll as for any other request. So the app answers it when the shutdown begins: no news, ask again.
 function waitForNews(response) {
   const answer = () => response.writeHead(204).end()
   if (shutdownSignal().aborted) return answer() // it came on a connection that was open

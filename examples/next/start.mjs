@@ -1,10 +1,11 @@
 import { drainOnShutdown, onShutdown } from 'pid1'
 import { subscribe } from 'node:diagnostics_channel'
+import { Server } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 
 process.env.NEXT_MANUAL_SIG_HANDLE = 'true' // else Next.js calls process.exit() when the signal comes
 
-// What routes do `after()` their answers: Next.js asks whoever runs it to wait for that.
+// The promises of `after()`: Next.js expects the program that runs it to wait for them.
 const pending = new Set()
 const waitUntil = (promise) => {
   const forget = () => pending.delete(settled)
@@ -13,8 +14,9 @@ const waitUntil = (promise) => {
 }
 globalThis[Symbol.for('@next/request-context')] = { get: () => ({ waitUntil }) }
 
-// Next.js makes the server by itself, and Node tells of every one that listens.
+// Next.js makes the server itself, and Node publishes every server that begins to listen on this channel.
 subscribe('tracing:net.server.listen:asyncEnd', ({ server }) => {
+  if (!(server instanceof Server)) return
   drainOnShutdown(server, { afterDrain: () => Promise.all(pending) })
   console.log(`listening ${server.address().port}`)
 })

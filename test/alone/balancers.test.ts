@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { type BalancerName, startBalancer, whyNoBalancer } from '../helpers/balancers.ts'
 import { type Counted, startClients } from '../helpers/load.ts'
+import { freePorts } from '../helpers/ports.ts'
 import { assertStoppedWell } from '../helpers/report.ts'
 import { asPid1, type Run, skipBecause, start } from '../helpers/run.ts'
 
 // Instances behind a balancer are replaced one after the other, under clients that post: what was sent, it may not send again.
 for (const balancer of ['nginx', 'haproxy'] as const) {
-  asPid1(`a rolling restart behind ${balancer} costs clients nothing`, async (t) => {
+  asPid1(`clients see no error in a rolling restart behind ${balancer}`, async (t) => {
     const counted = await restartAll(t, balancer, { pid1: true })
     if (counted === undefined) return
     assert.deepEqual(counted.statuses, { 200: counted.answered })
@@ -18,7 +17,7 @@ for (const balancer of ['nginx', 'haproxy'] as const) {
   })
 }
 
-test('a rolling restart behind nginx costs something with a bare server.close(): the count can fail', async (t) => {
+test('clients see errors in a rolling restart behind nginx with a bare server.close(): the count can fail', async (t) => {
   const failures: number[] = []
   while (failures.length < 5 && !failures.some((count) => count > 0)) {
     const counted = await restartAll(t, 'nginx', { env: { PID1_DISABLE: '1' } })
@@ -49,8 +48,8 @@ async function restartAll(
   for (const [index, port] of ports.entries()) {
     const instance = instances[index] as Run
     instance.signal('SIGTERM')
-    const ended = await instance.ended
-    if (how.env === undefined) assertStoppedWell(ended)
+    if (how.env === undefined) assertStoppedWell(await instance.ended)
+    else await endOrKill(instance)
     instances[index] = await startAt(t, port, how)
     await wait(settleMs)
   }
@@ -58,17 +57,15 @@ async function restartAll(
   return clients.counted
 }
 
+/** A bare `server.close()` does not end while a balancer keeps a connection busy. Platforms kill it then. */
+async function endOrKill(instance: Run): Promise<void> {
+  const timer = setTimeout(() => instance.signal('SIGKILL'), 5000)
+  await instance.ended
+  clearTimeout(timer)
+}
+
 async function startAt(t: TestContext, port: number, how: { pid1?: boolean; env?: NodeJS.ProcessEnv }): Promise<Run> {
   const run = start(t, 'servers/http.js', { ...how, args: [JSON.stringify({ port })] })
   await run.port()
   return run
-}
-
-/** Ports that nobody listens on at this moment. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
 }

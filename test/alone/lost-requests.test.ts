@@ -5,6 +5,7 @@ import { waitUntilRefused } from '../helpers/connection.ts'
 import { type Counted, type Load, startClients } from '../helpers/load.ts'
 import { assertStoppedWell, reportIn } from '../helpers/report.ts'
 import { asChildAndPid1, asPid1, start } from '../helpers/run.ts'
+import { assertTook } from '../helpers/time.ts'
 
 const keptConnections: readonly (readonly [name: string, load: Load])[] = [
   ['200 busy clients', { clients: 200, thinkMs: 5 }],
@@ -31,7 +32,7 @@ for (const [name, load] of keptConnections) {
   })
 
   // By chance one such stop in about fifty loses nothing. Five in a row would mean that the count cannot fail.
-  test(`${name} lose some of a bare server.close(): the count can fail`, async (t) => {
+  test(`${name} lose some with a bare server.close(): the count can fail`, async (t) => {
     const lost: number[] = []
     while (lost.length < 5 && !lost.some((count) => count > 0)) lost.push(await lostByBareClose(t, load))
     assert.ok(lost.at(-1) !== 0, `lost in five stops: ${lost.join(', ')}`)
@@ -59,7 +60,7 @@ asPid1('1000 clients that think for longer than the linger lose nothing', async 
   const ended = await run.ended
   assertStoppedWell(ended)
   assertNoneLost(await counted, load)
-  assert.ok(ended.ms < 5500, `${ended.ms} ms`)
+  assertTook(ended.ms, { under: 5500 })
 })
 
 for (const tls of [false, true]) {
@@ -77,7 +78,7 @@ for (const tls of [false, true]) {
   })
 
   // Of streams that take a while, so that some are under way whenever it comes.
-  test(`${name} lose some of a server that just leaves: the count can fail`, async (t) => {
+  test(`${name} lose some with a server that just exits: the count can fail`, async (t) => {
     const run = start(t, 'servers/http2.js', { args: [JSON.stringify({ tls })], env: { PID1_DISABLE: '1' } })
     const { counted } = await startClients(t, await run.port(), { ...load, path: '/busy' })
     run.signal('SIGKILL')

@@ -6,6 +6,7 @@ import { type Clients, type Counted, type Load, startClients } from '../helpers/
 import { inNetwork, type Network } from '../helpers/network.ts'
 import { assertStoppedWell, reportIn } from '../helpers/report.ts'
 import { asChildAndPid1, type Ended, type Run, type RunOptions, start } from '../helpers/run.ts'
+import { assertTook } from '../helpers/time.ts'
 
 interface Scenario {
   readonly name: string
@@ -51,12 +52,12 @@ for (const scenario of scenarios) {
       assertNoneLost(await clients.counted, ended)
       assertStoppedWell(ended)
       assert.equal(reportIn(ended).connections.cut, 0)
-      assert.ok(ended.ms < (scenario.endsWithinMs ?? Infinity), `took ${ended.ms} ms`)
+      assertTook(ended.ms, { under: scenario.endsWithinMs ?? Infinity })
     }),
   )
 
   test(
-    `${scenario.name} lose some of a bare server.close(): the count can fail`,
+    `${scenario.name} lose some with a bare server.close(): the count can fail`,
     inNetwork(network, async (t, sides) => {
       const lost: number[] = []
       while (lost.length < 5 && !lost.some((count) => count > 0)) lost.push(await lostByBareClose(t, sides, scenario))
@@ -66,7 +67,7 @@ for (const scenario of scenarios) {
 }
 
 asChildAndPid1(
-  'connections that there was no time to accept are told and counted, and the code says so',
+  'connections that there was no time to accept are reported and counted, with exit code 124',
   inNetwork(network, async (t, sides, pid1) => {
     const load = { mode: 'new', rate: 1000, path: '/heavy' } as const
     const scenario = { name: '', load, overflow: true, local: true }
@@ -81,7 +82,7 @@ asChildAndPid1(
       ended.stderr,
       /the server on port \d+ did not answer in time: .*\d+ connections that it had no time to accept/,
     )
-    assert.ok(ended.ms < 1000, `took ${ended.ms} ms`)
+    assertTook(ended.ms, { under: 1000 })
   }),
 )
 
@@ -112,7 +113,7 @@ void test(
     const load = { mode: 'new', rate: 100, stopAfterMs: 1000 } as const
     const { clients } = await startBoth(t, sides, { name: '', load }, { env: { PID1_DISABLE: '1' } })
     const { fastestDialMs } = await clients.counted
-    assert.ok(fastestDialMs >= network.roundTripMs && fastestDialMs < 60, `a connection took ${fastestDialMs} ms`)
+    assertTook(fastestDialMs, { over: network.roundTripMs, under: 60 })
   }),
 )
 

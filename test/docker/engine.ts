@@ -1,24 +1,24 @@
 import { execFile } from 'node:child_process'
-import { createServer } from 'node:net'
 import type { TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { freePort } from '../helpers/ports.ts'
 
 /** How a container was stopped. */
 export interface Stopped {
   readonly code: number
   /** How long `docker stop` took. */
   readonly ms: number
-  /** When the container's process was gone, as epoch milliseconds. */
+  /** When the container's process had exited, as epoch milliseconds. */
   readonly finishedAt: number
   readonly logs: string
 }
 
 export interface Container {
   readonly port: number
-  /** `docker exec`: what the command printed in there. */
+  /** `docker exec`. Resolves with the output of the command. */
   exec(...command: readonly string[]): Promise<string>
-  /** `docker stop`, with no `-t`: Docker's own ten seconds. */
+  /** `docker stop` without `-t`, so with Docker's default of ten seconds. */
   stop(): Promise<Stopped>
 }
 
@@ -32,7 +32,7 @@ const execute = promisify(execFile)
 const baseImage = 'node:24-slim'
 const images: string[] = []
 
-/** What these tests need and this machine has not, in one line; undefined where nothing is missing. */
+/** Says in one line what is missing on this machine; undefined if nothing is. */
 export async function whatIsMissing(): Promise<string | undefined> {
   const host = process.env['DOCKER_HOST'] ?? 'the default socket'
   const wishes = [
@@ -105,20 +105,7 @@ async function logLine(id: string, pattern: RegExp): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, resolve)
-  })
-  const address = server.address()
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  if (address === null || typeof address === 'string') throw new Error('Expected a port')
-  return address.port
-}
-
-/** What the command printed; a container's log has its stderr, too. */
+/** Resolves with the output of the command. The log of a container includes its stderr. */
 async function docker(...command: readonly string[]): Promise<string> {
   const { stdout, stderr } = await execute('docker', command, { maxBuffer: 2 ** 26, timeout: 240_000 })
   return command[0] === 'logs' ? stdout + stderr : stdout

@@ -17,20 +17,20 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /**
- * Gives the examples' Dockerfiles, unmodified, a `pid1` that is not published: the build context gets a lock file, as a
- * user's has one, whose addresses all lead to a server on this machine. What it serves was fetched by the npm of this
- * machine, in this machine's configuration, so that a build needs neither a registry nor certificates.
+ * Gives the examples' Dockerfiles, unmodified, a `pid1` that is not published: in the lock file of the build context every package
+ * gets an address on this machine. The server there has what npm has fetched with the configuration of this machine, so that
+ * a build needs neither a registry nor certificates.
  */
 export interface Registry {
-  /** A copy of an example with a lock file. */
+  /** A copy of an example whose lock file leads to this machine. */
   makeContext(example: string): Promise<string>
-  /** What `docker build` must be told. */
+  /** Arguments of `docker build`. */
   readonly buildArgs: readonly string[]
   close(): void
 }
 
 interface Lock {
-  packages: Record<string, { version: string; resolved?: string; dependencies?: Record<string, string> }>
+  packages: Record<string, { version: string; resolved?: string; os?: readonly string[]; cpu?: readonly string[] }>
 }
 
 interface Packed {
@@ -55,7 +55,7 @@ export async function startRegistry(): Promise<Registry> {
     async makeContext(example) {
       const context = mkdtempSync(join(folder, `${example}-`))
       cpSync(join(examples, example), context, { recursive: true, filter: (path) => basename(path) !== 'node_modules' })
-      await lock(context, tarballs, own, address)
+      await redirect(context, tarballs, own, address)
       return context
     },
     // Without a proxy npm would try to reach the public registry for its audit.
@@ -71,29 +71,25 @@ export async function startRegistry(): Promise<Registry> {
   }
 }
 
-/** Writes the lock file that `npm install` would have written if `pid1` were published, with addresses of our own. */
-async function lock(context: string, tarballs: string, own: Packed, address: string): Promise<void> {
-  const manifest = readFileSync(join(context, 'package.json'), 'utf8')
-  const range = (JSON.parse(manifest) as { dependencies: Record<string, string> }).dependencies[own.name] ?? ''
-  await npm(context, 'install', '--package-lock-only', '--save-exact', join(tarballs, own.filename))
-  writeFileSync(join(context, 'package.json'), manifest)
+/** Every package that is needed on this platform gets an address on this machine. */
+async function redirect(context: string, tarballs: string, own: Packed, address: string): Promise<void> {
   const file = join(context, 'package-lock.json')
   const { packages, ...rest } = JSON.parse(readFileSync(file, 'utf8')) as Lock
-  const { '': root, ...installed } = packages
-  if (root?.dependencies === undefined) throw new Error('Expected the lock file to know the dependencies')
-  root.dependencies[own.name] = range
-  const entries = Object.entries(installed).map(([path, entry]) => ({
-    name: path.split('node_modules/').at(-1),
-    entry,
-  }))
-  const foreign = entries.filter(({ name }) => name !== own.name)
+  const installed = Object.entries(packages).filter(([path]) => path !== '')
+  const entries = installed.map(([path, entry]) => ({ name: path.split('node_modules/').at(-1), entry }))
+  const foreign = entries.filter(({ name, entry }) => name !== own.name && isForHere(entry))
   const packed = [own, ...(await pack(tarballs, ...foreign.map(({ name, entry }) => `${name}@${entry.version}`)))]
   for (const { name, entry } of entries) {
     const tarball = packed.find((one) => one.name === name && one.version === entry.version)
-    if (tarball === undefined) throw new Error(`Expected npm to pack ${name}@${entry.version}`)
-    entry.resolved = `${address}/${tarball.filename}`
+    if (tarball !== undefined) entry.resolved = `${address}/${tarball.filename}`
+    else if (isForHere(entry)) throw new Error(`Expected npm to pack ${name}@${entry.version}`)
   }
   writeFileSync(file, JSON.stringify({ ...rest, packages }, null, 2))
+}
+
+/** npm leaves out the optional packages of other platforms. */
+function isForHere({ os = [process.platform], cpu = [process.arch] }: Lock['packages'][string]): boolean {
+  return os.includes(process.platform) && cpu.includes(process.arch)
 }
 
 async function pack(tarballs: string, ...packages: readonly string[]): Promise<Packed[]> {
@@ -101,7 +97,7 @@ async function pack(tarballs: string, ...packages: readonly string[]): Promise<P
   return Object.values(JSON.parse(await npm(tarballs, 'pack', '--json', '--prefer-offline', ...packages)) as Packed[])
 }
 
-/** No scripts: the project's own would build it once more, while other tests use it. */
+/** `--ignore-scripts`, because the project's own script would build it again while other tests use it. */
 async function npm(cwd: string, ...args: readonly string[]): Promise<string> {
   const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', cwd]
   const { stdout } = await execute('npm', [...args, ...options], { cwd, maxBuffer: 2 ** 26 })

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** The load balancers that are known here, by the name of their program. */
+/** The supported load balancers, by the name of their program. */
 export type BalancerName = 'nginx' | 'haproxy'
 
-/** Why a balancer cannot be used here, or undefined where it can. */
+/** Why a balancer cannot be used here; undefined where it can. */
 export function whyNoBalancer(name: BalancerName): string | undefined {
   const { error } = spawnSync(name, ['-v'])
   return error === undefined ? undefined : `${name} is not installed (Debian: apt-get install nginx-light haproxy)`
@@ -41,8 +41,8 @@ export async function startBalancer(
 }
 
 /**
- * With what their documentation gives for keep-alive to the instances, and else their defaults: a POST that was sent is not sent
- * again. `fail_timeout` and `inter` are short, so that an instance that is back is soon used again.
+ * The settings for keep-alive to the instances are those of their documentation, everything else is a default: a POST that was sent is
+ * not sent again. `fail_timeout` and `inter` are short, so that an instance that is back is soon used again.
  */
 const balancers = {
   nginx: {

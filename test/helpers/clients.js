@@ -1,8 +1,8 @@
 // Clients that count exactly, in a process of their own: `node clients.js '{"port":1234,"clients":200,"thinkMs":5}'`.
-// On bare sockets, because an agent sends a request again without telling. Prints `ready` once all are at work (each has
-// had its second answer; new connections: those of half a second had theirs), and at the end one line of JSON. *Lost* is
-// every request whose connection the kernel had made and that got no complete answer: `sent === answered + lost`. A
-// refused dial is not lost, for whoever hears it knows that nobody has seen the request.
+// They use bare sockets, because an agent silently sends a request again. They print `ready` once all are at work (each has
+// had its second answer; with new connections: those of half a second had theirs), and at the end one line of JSON. A request is
+// *lost* if the kernel had made its connection and it got no complete answer: `sent === answered + lost`. A refused connection
+// is not lost, because the client knows that the server has not seen the request.
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
@@ -10,13 +10,13 @@ const options = {
   tls: false,
   mode: 'keep-alive', // or 'new': `rate` new connections a second, each with one request
   clients: 200,
-  rushing: 0, // so many more clients, which dial when the others are at work: they overflow the queue of a busy server
+  rushing: 0, // the number of further clients, which connect when the others are at work, to overflow the queue of a busy server
   thinkMs: 5,
   rate: 500,
   path: '/',
   host: '127.0.0.1',
-  stopAfterMs: undefined, // whom nobody refuses finishes the request that is under way, and leaves; a line on stdin does so too
-  maxMs: 20_000, // what is not answered by then is lost
+  stopAfterMs: undefined, // each client then finishes its request and exits; a line on stdin has the same effect
+  maxMs: 20_000, // a request that is not answered by then is lost
   ...JSON.parse(process.argv[2] ?? '{}'),
 }
 const { port, mode, method = mode === 'new' ? 'POST' : 'GET' } = options
@@ -33,8 +33,8 @@ const counts = {
   sent: 0,
   answered: 0,
   lost: 0,
-  lostOnNew: 0, // of these, those that were the first on their connection
-  resetOnConnect: 0, // of these, those whose connection was gone before anything could be written on it
+  lostOnNew: 0, // of these, the first requests of a connection
+  resetOnConnect: 0, // of these, those whose connection was reset before anything could be written on it
   refused: 0,
   dialled: 0,
   fastestDialMs: Infinity,
@@ -52,7 +52,7 @@ if (mode === 'new') await dialAtRate()
 else await Promise.all([...(await greetAll()).map(keepBusy), ...rush()])
 report()
 
-/** Every client gets a first answer before any goes on: among busy ones the last would wait for seconds to be accepted. */
+/** Every client gets a first answer before any goes on: among busy clients the last one would wait for seconds to be accepted. */
 function greetAll() {
   return Promise.all(
     Array.from({ length: options.clients }, async (_, index) => {
@@ -70,7 +70,7 @@ function rush() {
   return Array.from({ length: options.rushing }, (_, index) => wait(index / 8).then(() => keepBusy()))
 }
 
-/** One client: requests on one connection, and on another one when that is over, until a dial is refused. */
+/** One client: requests on one connection, and on a new one when that is closed, until it is refused. */
 async function keepBusy(first) {
   let connection = first
   let isAtWork = false
@@ -85,7 +85,7 @@ async function keepBusy(first) {
   }
 }
 
-/** New connections by the clock, until so many were refused in a row that the server must be gone. */
+/** New connections at a fixed rate, until `refusalsToBelieve` in a row were refused: then the server has closed. */
 async function dialAtRate() {
   const open = new Set()
   const since = performance.now()
@@ -107,7 +107,7 @@ async function dialAtRate() {
   await Promise.all(open)
 }
 
-/** A poll phase lies between the timer and the next request, so a FIN that has come by then is seen before it. */
+/** A poll phase lies between the timer and the next request, so a FIN that has arrived is seen before the request is sent. */
 async function think() {
   await wait(Math.random() * options.thinkMs)
   await new Promise((resolve) => void setImmediate(resolve))
@@ -117,7 +117,7 @@ function wait(ms) {
   return new Promise((resolve) => void setTimeout(resolve, ms))
 }
 
-/** Resolves with the connection, or without one when it was refused, reset, or not made in time. */
+/** Resolves with the connection, or with undefined if it was refused, reset, or not made in time. */
 function dial() {
   counts.dialled++
   const address = { port, host: options.host }
@@ -140,7 +140,7 @@ function dial() {
       clearTimeout(timer)
       counts.fastestDialMs = Math.min(counts.fastestDialMs, performance.now() - since)
       connection.made = true
-      begin(connection) // it dialled because it has something to ask: from now on that may be lost
+      begin(connection) // from now on the request for which it has connected may be lost
     })
     socket.once(options.tls ? 'secureConnect' : 'connect', () => {
       connection.usable = true
@@ -172,7 +172,7 @@ function begin(connection) {
   waiting.add(connection)
 }
 
-/** Without a reason it was answered, with one it was lost. */
+/** A request without a reason was answered, one with a reason was lost. */
 function settle(connection, reason) {
   connection.asking = false
   waiting.delete(connection)
@@ -189,7 +189,7 @@ function settle(connection, reason) {
 
 function receive(connection, data) {
   if (!connection.asking) {
-    connection.usable = false // a server that speaks without being asked says goodbye
+    connection.usable = false // an answer without a request announces the close
     return
   }
   connection.text += data.toString('latin1')
@@ -207,7 +207,7 @@ function take(connection, { status, close }) {
   settle(connection)
 }
 
-/** The connection is over. Where it was never made, nobody has heard of the request. */
+/** The connection has ended. If it was never made, the server has not seen the request. */
 function finish(connection, reason) {
   if (connection.over) return
   connection.over = true
@@ -218,7 +218,7 @@ function finish(connection, reason) {
     else settle(connection, reason)
   } else if (!connection.made) {
     if (reason === 'ECONNREFUSED' || reason === 'ETIMEDOUT') counts.refused++
-    // Refused would be ECONNREFUSED: this one was made, and reset before the client had heard of it.
+    // A refused connection gives ECONNREFUSED. This one was made, and reset before the client knew of it.
     else if (reason === 'ECONNRESET') loseOnConnect(connection)
     else throw new Error(`The clients themselves failed to dial: ${reason}`)
   }
@@ -230,7 +230,7 @@ function loseOnConnect(connection) {
   settle(connection, 'ECONNRESET on connect')
 }
 
-/** The final answer, as far as it has come; undefined until its head has. */
+/** The final answer, as far as it has arrived; undefined until its head is complete. */
 function parse(text) {
   const headEnd = text.indexOf('\r\n\r\n')
   if (headEnd === -1) return undefined

@@ -3,28 +3,33 @@ import type { TestContext } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 
-/** A connection on which every byte is the test's own. */
+/** A connection on which the test itself writes every byte. */
 export interface Connection {
   send(text: string): void
-  /** Ends its side: no more will be sent. */
+  /** Ends its own side (FIN). */
   end(): void
-  /** Waits for text among all that has come; rejects when the connection ends without it. */
+  /** Waits for text in all that was received. Rejects when the connection ends without it. */
   received(pattern: RegExp): Promise<RegExpExecArray>
-  /** All that came, and how the server ended it: cleanly, or by a reset. */
+  /** All that was received, and how the server ended the connection: cleanly, or by a reset. */
   readonly ended: Promise<{ readonly text: string; readonly how: 'FIN' | 'reset' }>
 }
 
 export interface DialOptions {
   readonly tls?: boolean
-  /** Does not end its side when the server has ended its own. */
+  readonly host?: string
+  /** Keeps its own side open when the server has ended the other one. */
   readonly stays?: boolean
-  /** With TLS over a connection that is there already. */
+  /** The TLS handshake runs over this connection. */
   readonly over?: Socket
 }
 
-/** Connects to a port of this machine. Rejects with `ECONNREFUSED` where nobody listens. */
-export async function dial(t: TestContext, port: number, { tls, stays, over }: DialOptions = {}): Promise<Connection> {
-  const address = { port, host: '127.0.0.1', allowHalfOpen: stays === true, ...(over && { socket: over }) }
+/** Connects to a port of this machine. Rejects with `ECONNREFUSED` if no server listens. */
+export async function dial(
+  t: TestContext,
+  port: number,
+  { tls, host = '127.0.0.1', stays, over }: DialOptions = {},
+): Promise<Connection> {
+  const address = { port, host, allowHalfOpen: stays === true, ...(over && { socket: over }) }
   const socket = tls === true ? connectTls({ ...address, rejectUnauthorized: false }) : connectTcp(address)
   t.after(() => socket.destroy())
   await new Promise<void>((resolve, reject) => {
@@ -36,16 +41,27 @@ export async function dial(t: TestContext, port: number, { tls, stays, over }: D
 
 export interface RequestOptions {
   readonly version?: '1.0' | '1.1'
-  /** Further ones, each with its end of line. */
+  /** Further headers, each with its end of line. */
   readonly headers?: string
 }
 
-/** A request, and by default all of HTTP/1.1 that it needs. */
+/** A complete GET request, by default of HTTP/1.1. */
 export function requestFor(path: string, { version = '1.1', headers = '' }: RequestOptions = {}): string {
   return `GET ${path} HTTP/${version}\r\nHost: localhost\r\n${headers}\r\n`
 }
 
-/** What a browser asks for when it opens a WebSocket. */
+/** The head of a POST with a body of this length. */
+export function postFor(path: string, length: number, headers = ''): string {
+  return requestFor(path, { headers: `Content-Length: ${length}\r\n${headers}` }).replace('GET', 'POST')
+}
+
+/** Sends a request and waits for the whole answer. */
+export async function ask(connection: Connection): Promise<void> {
+  connection.send(requestFor('/'))
+  await connection.received(/answered/)
+}
+
+/** The request of a browser that opens a WebSocket. */
 export function upgradeFor(path: string): string {
   const headers =
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
@@ -53,7 +69,7 @@ export function upgradeFor(path: string): string {
   return requestFor(path, { headers })
 }
 
-/** Dials until it is refused; what is accepted before that is closed again. */
+/** Connects until it is refused, and closes each connection that is accepted before that. */
 export async function waitUntilRefused(port: number): Promise<void> {
   let refused = false
   while (!refused) {
@@ -63,7 +79,7 @@ export async function waitUntilRefused(port: number): Promise<void> {
       socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
     })
     socket.destroy()
-    // Dialled faster than the server accepts, its queue would overflow, and a dropped SYN is refused a second later only.
+    // Without a pause the queue of the server could overflow. A SYN that is dropped then is refused only a second later.
     await wait(2)
   }
 }

@@ -1,7 +1,7 @@
-// Clients of HTTP/2, in a process of their own: `node http2-clients.js '{"port":1234,"clients":50,"streams":4}'`. Each keeps so
-// many streams going on one session, and dials again when that has been told to go, until it is refused. Prints `ready` once
-// each has had an answer, and at the end one line of JSON. *Lost* is a stream without a complete answer, but for those that the
-// server has refused (REFUSED_STREAM), or whose number is above that of its GOAWAY: these a client may send again elsewhere.
+// Clients of HTTP/2, in a process of their own: `node http2-clients.js '{"port":1234,"clients":50,"streams":4}'`. Each keeps this
+// number of streams open on one session, and connects again after GOAWAY, until it is refused. They print `ready` once each stream
+// has had an answer, and at the end one line of JSON. A stream is *lost* if it got no complete answer, unless the server has
+// refused it (REFUSED_STREAM) or its number is above that of GOAWAY: such a stream a client may send again elsewhere.
 import { once, setMaxListeners } from 'node:events'
 import { connect, constants } from 'node:http2'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -13,8 +13,8 @@ const options = {
   thinkMs: 5,
   path: '/',
   host: '127.0.0.1',
-  stopAfterMs: undefined, // whom nobody refuses finishes what is under way, and leaves
-  maxMs: 20_000, // what is not answered by then is lost
+  stopAfterMs: undefined, // each client then finishes its streams and exits
+  maxMs: 20_000, // a stream that is not answered by then is lost
   ...JSON.parse(process.argv[2] ?? '{}'),
 }
 const counts = {

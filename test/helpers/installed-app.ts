@@ -7,12 +7,12 @@ import { fixturePath } from './run.ts'
 
 export const projectFolder: string = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Where npm would put a module of this project. */
+/** The folder into which npm has installed a module of this project. */
 export const moduleFolder = (name: string): string => join(projectFolder, 'node_modules', name)
 
 /**
- * Copies the fixtures' folder out of the tree, to an app with a `node_modules` of its own: there the package is found as
- * a user's app finds it, not by the name of the project that the fixture lies in.
+ * Copies the fixtures' folder out of the tree, to an app with a `node_modules` of its own. There an import finds the package as in
+ * a user's app. Inside this project it would find the project itself, by its name.
  */
 export function makeInstalledApp(t: TestContext, fixtures: string): string {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'app-'))
@@ -32,7 +32,7 @@ export function installPid1(app: string, from: string = projectFolder): void {
   }
 }
 
-/** Gives the app one of the project's development dependencies, which finds its own beside itself. */
+/** Links one of the project's development dependencies into the app. Its own dependencies are found where the link leads. */
 export function linkModule(app: string, name: string, from: string = name): void {
   const link = join(app, 'node_modules', name)
   mkdirSync(dirname(link), { recursive: true })

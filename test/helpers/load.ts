@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { type RunOptions, start } from './run.ts'
+import { type Lifetime, type RunOptions, start } from './run.ts'
 
-/** What `clients.js` takes, beside the port; with `streams`, on each connection, `http2-clients.js`. */
+/** The options of `clients.js`, apart from the port. With `streams`, the number on each connection, `http2-clients.js` runs. */
 export interface Load {
   readonly streams?: number
   readonly tls?: boolean
@@ -19,7 +18,7 @@ export interface Load {
   readonly maxMs?: number
 }
 
-/** What `clients.js` counted. */
+/** The counts of `clients.js`. */
 export interface Counted {
   readonly sent: number
   readonly answered: number
@@ -33,13 +32,13 @@ export interface Counted {
 
 export interface Clients {
   readonly counted: Promise<Counted>
-  /** Lets those that nobody refuses finish what they have begun, and leave. */
+  /** Lets each client finish its request and exit, if the server does not refuse it before. */
   stop(): void
 }
 
-/** Starts clients in a process of their own, and waits until all are at work. */
+/** Starts clients in a process of their own, and waits until each has had an answer. */
 export async function startClients(
-  t: TestContext,
+  t: Lifetime,
   port: number,
   load: Load,
   options: Pick<RunOptions, 'inside'> = {},

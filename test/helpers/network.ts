@@ -6,13 +6,13 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { assertEnded } from './report.ts'
-import { asRoot, skipBecause, start } from './run.ts'
+import { asRoot, type Lifetime, skipBecause, start } from './run.ts'
 
-/** Two network namespaces, and the latency between them. What is to run in one is started `inside` that side. */
+/** Two network namespaces with a latency between them. A process runs on a side if it is started `inside` that side. */
 export interface Network {
   readonly serverSide: readonly string[]
   readonly clientSide: readonly string[]
-  /** The server's, as its clients see it. */
+  /** The server's address. */
   readonly address: string
   readonly clientAddress: string
 }
@@ -21,43 +21,60 @@ export interface NetworkOptions {
   readonly roundTripMs: number
 }
 
-/** The body of a test that has a network; skipped with the reason where none may be made, which CI refuses. */
+/** Gives the body of a test a network. The test is skipped with the reason where none can be made, which CI refuses. */
 export function inNetwork<Rest extends readonly unknown[]>(
   { roundTripMs }: NetworkOptions,
   body: (t: TestContext, network: Network, ...rest: Rest) => Promise<void>,
 ): (t: TestContext, ...rest: Rest) => Promise<void> {
   return async (t, ...rest) => {
-    if (noNetwork !== undefined) return skipBecause(t, noNetwork)
+    const why = whyNoNetwork()
+    if (why !== undefined) return skipBecause(t, why)
     const { network, end } = await startNetwork(t, roundTripMs)
     try {
       await body(t, network, ...rest)
     } finally {
-      await end() // in any case: a relay that failed is the reason for whatever failed in the test
+      await end() // in any case: if the relay has failed, that is why the test has failed
     }
   }
 }
 
-const relay = join(mkdtempSync(join(tmpdir(), 'relay-')), 'relay')
-process.on('exit', () => rmSync(join(relay, '..'), { recursive: true, force: true }))
+interface Relay {
+  readonly program: string
+  readonly why: string | undefined
+}
 
-const noNetwork = whyNoNetwork()
+let made: Relay | undefined
+const relay = (): Relay => (made ??= makeRelay())
 
-/** By trying: a relay that has nothing on stdin ends as soon as it has made its network. */
-function whyNoNetwork(): string | undefined {
+/** Why no network can be made here; undefined where one can. */
+export function whyNoNetwork(): string | undefined {
+  return relay().why
+}
+
+/** Compiles the relay and tries it: with an empty stdin it ends as soon as it has made its network. */
+function makeRelay(): Relay {
+  const folder = mkdtempSync(join(tmpdir(), 'relay-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const program = join(folder, 'relay')
   const source = fileURLToPath(new URL('relay.c', import.meta.url))
   const commands = [
-    ['gcc', '-O2', '-Wall', '-Wextra', '-Werror', source, '-o', relay],
-    [...asRoot, relay, '0'],
+    ['gcc', '-O2', '-Wall', '-Wextra', '-Werror', source, '-o', program],
+    [...asRoot, program, '0'],
   ]
   for (const [command = '', ...args] of commands) {
     const tried = spawnSync(command, args, { encoding: 'utf8' })
-    if (tried.status !== 0) return `no network: ${tried.error?.message ?? tried.stderr.trim()}`
+    if (tried.status !== 0) return { program, why: `no network: ${tried.error?.message ?? tried.stderr.trim()}` }
   }
-  return undefined
+  return { program, why: undefined }
 }
 
-async function startNetwork(t: TestContext, roundTripMs: number): Promise<{ network: Network; end(): Promise<void> }> {
-  const run = start(t, '', { command: [...asRoot, relay, String(roundTripMs)] })
+/** `end` rejects if the kernel dropped a packet: then the network, not the server, has lost something. */
+export async function startNetwork(
+  t: Lifetime,
+  roundTripMs: number,
+): Promise<{ network: Network; end(): Promise<void> }> {
+  const { program } = relay()
+  const run = start(t, '', { command: [...asRoot, program, String(roundTripMs)] })
   const [, server, client] = await run.line(/ready (\d+) (\d+)/)
   const side = (namespace = '') => ['nsenter', ...userOf(run.pid), `--net=/proc/${run.pid}/fd/${namespace}`]
   const network = {
@@ -75,12 +92,12 @@ async function startNetwork(t: TestContext, roundTripMs: number): Promise<{ netw
   return { network, end }
 }
 
-/** Whoever is not root is so in the user namespace that the network belongs to. */
+/** Without root, `nsenter` also has to enter the user namespace that owns the network. */
 function userOf(pid: number): readonly string[] {
   return process.getuid?.() === 0 ? [] : [`--user=/proc/${pid}/ns/user`, '--preserve-credentials']
 }
 
-/** What the kernel did not give to the relay, or not take from it, by its own count. */
+/** The packets that the kernel dropped between itself and the relay, by its own count. */
 function countDrops([command = '', ...args]: readonly string[]): number {
   const { stdout } = spawnSync(command, [...args, 'cat', '/proc/net/dev'], { encoding: 'utf8' })
   const fields = /relay0:\s*(.*)/.exec(stdout)?.[1]?.split(/\s+/)

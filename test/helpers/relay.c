@@ -1,6 +1,6 @@
-// A network with latency: `relay ROUND_TRIP_MS` makes two network namespaces with a TUN device each, and hands every
-// packet of the one to the other, half the round trip later; it never drops any. Prints `ready SERVER CLIENT`: the file
-// descriptors by which, under /proc/PID/fd, the namespaces can be entered. They last until its stdin ends.
+// A network with latency: `relay ROUND_TRIP_MS` makes two network namespaces with a TUN device each, and passes every packet
+// from one to the other after half the round trip, without dropping any. It prints `ready SERVER CLIENT`, the file descriptors
+// under /proc/PID/fd by which the namespaces can be entered. The namespaces last until stdin ends.
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
@@ -28,7 +28,7 @@ struct packet {
   char bytes[LONGEST];
 };
 
-// One queue for both directions: the delay is the same, so what came first is due first.
+// One queue for both directions: the delay is the same, so the packet that arrived first is due first.
 static struct packet queue[ROOM];
 static uint64_t came, gone;
 

@@ -1,7 +1,8 @@
 import type { TestContext } from 'node:test'
+import { childrenOf } from './proc.ts'
 import { type Ended, type Run, start } from './run.ts'
 
-/** `script` gives what it starts a terminal of its own, and leaves with its code. `exec`: no shell in between. */
+/** `script` gives the command a terminal of its own, and exits with its code. `exec` removes the shell in between. */
 export function startOnTerminal(
   t: TestContext,
   command: readonly string[],
@@ -15,4 +16,15 @@ export function startOnTerminal(
 export async function pressCtrlC(run: Run): Promise<Ended> {
   run.stdin.write('\u0003')
   return run.ended
+}
+
+/** The process on the terminal, below `script` and `unshare`, which have one child each. */
+export function pidOnTerminal({ pid }: Pick<Run, 'pid'>): number {
+  const [child] = childrenOf(pid)
+  return child === undefined ? pid : pidOnTerminal({ pid: child })
+}
+
+/** A timer would be late on a busy machine, and the test is about the exact gap. */
+export function blockFor(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }

@@ -1,0 +1,3 @@
+import { startApp } from './app.js'
+
+console.log(`listening ${await startApp(process.env.PORT ?? 3000)}`)

@@ -1,0 +1,74 @@
+import { listOf, quoted, warn } from '../log.ts'
+import { isWorker } from '../platform/this-process.ts'
+import { type Running, state, waitingHooks } from '../state.ts'
+import { decideExitCode, toExitCode } from './exit-code.ts'
+import { guardExit, isExitCalled, isExitingNaturally } from './exit.ts'
+import { unfinishedHooks } from './unfinished-hooks.ts'
+
+/** On exit: reports the hooks that did not run, and makes sure that nothing delays the exit. Runs before listeners that throw. */
+export function listenForExit(): void {
+  if (isWorker()) return
+  process.prependListener('exit', (code) => {
+    const { running } = state
+    if (running === undefined && !isExitCalled()) warnOfExitWithoutShutdown(code)
+    if (running?.over === false) warnOfExitDuringShutdown(running, code)
+    // A 'beforeExit' listener that calls process.exit(0) does not make a failure good.
+    if (running?.over === true && !isExitCalled() && !isExitingNaturally() && toExitCode(code) === 0) {
+      process.exitCode = decideExitCode(running)
+    }
+    if (isExitCalled() || running !== undefined) guardExit(running)
+  })
+}
+
+/**
+ * `process.exit` outside of a shutdown runs no hook. Only the app's own call is reported: test runners and the like exit in this way
+ * when all is done.
+ */
+function warnOfExitWithoutShutdown(code: number): void {
+  const hooks = waitingHooks()
+  if (hooks.length === 0 || state.options.exit === false) return
+  const caller = callerOfExit()
+  if (caller === undefined || /node:|[\\/]node_modules[\\/]/.test(caller)) return
+  const names = listOf(hooks, ({ name }) => quoted(name))
+  warn(
+    `process.exit(${code}) was called without a shutdown, ${caller}; not run: ${names}. Call shutdown({ exitCode: ${code} }) instead`,
+  )
+}
+
+/**
+ * An app may call `process.exit` during a shutdown. Its code wins. But where the event loop ran empty, because what the shutdown waits
+ * for never comes (fake timers that were installed before this package was loaded), the exit is a failure.
+ */
+function warnOfExitDuringShutdown(running: Running, code: number): void {
+  const unfinished = unfinishedHooks(running)
+  const caller = callerOfExit()
+  if (caller === undefined && code === 0) process.exitCode = 1
+  if (caller === undefined) {
+    const left = unfinished === '' ? `the stage ${running.stages.at(-1)?.name}` : unfinished
+    warn(
+      `the event loop ran empty during the shutdown, so Node ended the process; not finished: ${left}. ` +
+        'What the shutdown waits for does not keep the event loop alive',
+    )
+  } else if (unfinished !== '') {
+    warn(
+      `process.exit(${code}) was called during the shutdown, ${caller}; not finished: ${unfinished}. ` +
+        `Remove the call, or call shutdown({ exitCode: ${code} }) instead`,
+    )
+  }
+}
+
+/** `process.exit` emits 'exit', so its caller is on the stack. Reads the stack in Node's format, whatever format the app has set. */
+function callerOfExit(): string | undefined {
+  const kept = { stackTraceLimit: Error.stackTraceLimit, prepareStackTrace: Reflect.get(Error, 'prepareStackTrace') }
+  setOnError({ stackTraceLimit: 30, prepareStackTrace: undefined })
+  const frames = (new Error('stack').stack ?? '').split('\n')
+  setOnError(kept)
+  const exit = frames.findLastIndex((frame) => /at process\.(exit|reallyExit) /.test(frame))
+  const caller = frames[exit + 1]?.trim()
+  return exit === -1 ? undefined : (caller ?? 'by nobody on the stack')
+}
+
+/** Not by assignment: Error may be frozen (--frozen-intrinsics). */
+function setOnError(properties: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(properties)) Reflect.set(Error, name, value)
+}

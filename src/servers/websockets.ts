@@ -1,0 +1,104 @@
+import type { EventEmitter } from 'node:events'
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { performance } from '../time/timers.ts'
+import { pause } from '../time/wait.ts'
+import { watchFrames, writeFrame } from './websocket-frames.ts'
+
+const goingAway = 1001
+const reason = 'shutdown'
+// FIN and opcode 8, then the length of the payload, unmasked like everything that a server sends: the code 1001 and the reason.
+const closeFrame = Buffer.from([0x88, 2 + reason.length, goingAway >> 8, goingAway & 0xff, ...Buffer.from(reason)])
+
+/** The clients of `ws` by their socket. */
+const clientOf = new WeakMap<Duplex, WebSocket>()
+
+/** A WebSocket as `ws` has it. */
+interface WebSocket {
+  close(code: number, reason: string): void
+  terminate(): void
+}
+
+/** The parts of a `ws` WebSocketServer that are needed here. */
+export interface WebSocketServer {
+  readonly clients: Set<WebSocket>
+  readonly options: { readonly server?: Server | null }
+  handleUpgrade(...args: never[]): void
+  on(event: 'connection', listener: (client: WebSocket, request: IncomingMessage) => void): unknown
+}
+
+/** Whether a value is a WebSocketServer of `ws`. */
+export function isWebSocketServer(value: unknown): value is WebSocketServer {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'clients' in value &&
+    value.clients instanceof Set &&
+    'handleUpgrade' in value &&
+    typeof value.handleUpgrade === 'function'
+  )
+}
+
+/** Remembers which client belongs to which socket, so that `ws` itself sends the close frame. */
+export function trackWebSockets(server: WebSocketServer): void {
+  server.on('connection', (client, request) => clientOf.set(request.socket, client))
+}
+
+/**
+ * The http server of a WebSocketServer: the one it was given, or the one it made for its `port`. Undefined with `noServer`. Needs
+ * `_server`, where `ws` keeps it; where it is missing the http server that `ws` made is not drained.
+ */
+export function httpServerOf(server: WebSocketServer): Server | undefined {
+  return server.options.server ?? (server as { _server?: Server | null })._server ?? undefined
+}
+
+/**
+ * Watches what is written on sockets that ask for a WebSocket. Listens only while the app does, because Node takes an upgrade for an
+ * ordinary request where nobody listens.
+ */
+export function watchUpgrades(server: EventEmitter): void {
+  const onUpgrade = (request: IncomingMessage, socket: Duplex) => {
+    if (request.headers.upgrade?.toLowerCase() === 'websocket') watchFrames(socket)
+  }
+  const isOurs = (listener: unknown) => listener === onUpgrade
+  const listen = () => {
+    if (!server.listeners('upgrade').some(isOurs)) server.prependListener('upgrade', onUpgrade)
+  }
+  if (server.listenerCount('upgrade') > 0) listen()
+  server.on('newListener', (event: string, listener: unknown) => {
+    if (event === 'upgrade' && !isOurs(listener)) listen()
+  })
+  server.on('removeListener', (event: string) => {
+    if (event === 'upgrade' && server.listeners('upgrade').every(isOurs)) server.off('upgrade', onUpgrade)
+  })
+}
+
+/** Sends 1001 (going away): `ws` does so for its clients; for another library's the close frame is written here. */
+export function sendGoingAway(socket: Socket): void {
+  const client = clientOf.get(socket)
+  if (client !== undefined) client.close(goingAway, reason)
+  else if (socket.writable) writeFrame(socket, closeFrame)
+}
+
+/**
+ * For a WebSocketServer without an http server of its own (`noServer`): sends 1001 to its clients, and terminates them after `endlessMs`.
+ * Clients on a tracked connection are left to the drain of that server. Resolves with their number.
+ */
+export async function endWebSockets(
+  server: WebSocketServer,
+  endlessMs: number,
+  isTracked: (socket: Duplex | undefined) => boolean,
+): Promise<number> {
+  const clients = [...server.clients].filter((client) => !isTracked(socketOf(client)))
+  for (const client of clients) client.close(goingAway, reason)
+  const until = performance.now() + endlessMs
+  while (clients.some((client) => server.clients.has(client)) && performance.now() < until) await pause(5)
+  for (const client of clients) client.terminate()
+  return clients.length
+}
+
+/** Needs `_socket`, where `ws` keeps it; where it is missing a client may get 1001, and be counted, twice. */
+function socketOf(client: WebSocket): Duplex | undefined {
+  return (client as { _socket?: Duplex })._socket
+}

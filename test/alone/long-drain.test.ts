@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { assertStoppedWell } from '../helpers/report.ts'
+import { start } from '../helpers/run.ts'
+
+void test('a drain that waits for a minute uses next to no CPU, and no memory', async (t) => {
+  const run = start(t, 'servers/long-drain.js', { nodeArgs: ['--expose-gc'], args: ['58000'] })
+  const ended = await run.ended
+  assertStoppedWell(ended)
+  const { cpuMs, heapBytes } = JSON.parse(ended.stdout) as { cpuMs: number; heapBytes: number }
+  assert.ok(cpuMs < 0.005 * 57_000, `${cpuMs} ms of CPU`)
+  assert.ok(heapBytes < 500_000, `${heapBytes} bytes`)
+})

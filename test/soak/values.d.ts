@@ -1,0 +1,1 @@
+export declare const values: Readonly<Record<string, () => unknown>>
