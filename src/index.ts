@@ -9,6 +9,7 @@ import * as errors from './errors.ts'
 import { ofFirstCopy } from './first-copy.ts'
 import { isPid1 as ownIsPid1 } from './platform/this-process.ts'
 import { rememberEarlySignals } from './signals/early-signals.ts'
+import { watchNewListeners } from './signals/our-listeners.ts'
 import { install } from './start/install.ts'
 
 export type { DrainableServer } from './api/drain-on-shutdown.ts'
@@ -38,7 +39,10 @@ const api = ofFirstCopy(
     configure: ownConfigure,
     Pid1Error: errors.Pid1Error,
   },
-  () => rememberEarlySignals(install),
+  () => {
+    watchNewListeners()
+    rememberEarlySignals(install)
+  },
 )
 
 /**

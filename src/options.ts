@@ -24,6 +24,12 @@ export interface ConfigureOptions {
   readonly reapAfterMs?: number | undefined
   /** `'terminate'`: end all descendants, not only the supervised ones, before the process exits. Default: `'terminate'` as PID 1. */
   readonly children?: 'terminate' | 'leave' | undefined
+  /**
+   * Which other listeners for the signals that start a shutdown wait for the end of the stage `flush`: `'libraries'`, those that a file
+   * under `node_modules` has registered, or that were there before this package was imported; `'afterDrain'`, all; `'atOnce'`, none.
+   * Default: `'libraries'`.
+   */
+  readonly otherListeners?: 'atOnce' | 'libraries' | 'afterDrain' | undefined
   /** `false`: print no warning at the first registration if PID 1 keeps SIGTERM from this process. Default: true. */
   readonly warnings?: boolean | undefined
   /** Called with the final report, just before the process exits. Must be synchronous: a promise that it returns is not awaited. */
@@ -120,6 +126,7 @@ export function checkOptions(options: unknown): Given<ConfigureOptions> {
     reap: trueOrFalse,
     reapAfterMs: milliseconds,
     children: oneOf('terminate', 'leave'),
+    otherListeners: oneOf('atOnce', 'libraries', 'afterDrain'),
     warnings: trueOrFalse,
     onReport: aFunction,
     onForcedEnd: aFunction,

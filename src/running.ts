@@ -28,6 +28,8 @@ export function newRunning(cause: Cause): Running {
     failed: 'error' in cause,
     uncaught: cause.trigger === 'uncaught error',
     firstSignalAt: cause.signal === undefined ? undefined : cause.arrivedAt,
+    otherListeners: new Map(),
+    listenerErrors: new Set(),
     over: false,
   }
 }
@@ -51,7 +53,7 @@ export function newStage(name: StageName): RunningStage {
  * it does not, because `execSync` throws when its child gets our SIGTERM.
  */
 export function recordError(running: Running, error: unknown): boolean {
-  const counts = running.stages.every(({ name }) => name !== 'children')
+  const counts = running.listenerErrors.has(error) || running.stages.every(({ name }) => name !== 'children')
   running.failed ||= counts
   if (!running.errors.includes(error)) running.errors.push(error)
   return counts

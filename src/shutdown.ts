@@ -2,6 +2,7 @@ import { endDescendants } from './children/end-descendants.ts'
 import { endFailedShutdown, endShutdown } from './end-shutdown.ts'
 import { swallowOutputErrors } from './exit/output.ts'
 import { abortShutdownSignal } from './hooks/abort.ts'
+import { callOtherListeners } from './hooks/call-other-listeners.ts'
 import { hasUnfinishedHooks, hasWork, runInTurn, runTogether } from './hooks/run-in-turn.ts'
 import { debug } from './log.ts'
 import { newRunning, newStage, recordOwnError } from './running.ts'
@@ -46,6 +47,7 @@ async function conduct(running: Running): Promise<void> {
       // Nothing is awaited between the last look for hooks and the next stage: a hook that is registered then would not run.
       do {
         await run[runs](stage, running)
+        if (name === 'flush') await callOtherListeners(stage, running)
         await turnOfLoop()
       } while (hasUnfinishedHooks(stage))
     } catch (error) {

@@ -13,6 +13,17 @@ export interface RegisteredHook extends Omit<HookOptions, 'stage'> {
   readonly stage: StageName
   /** The drain of a server: it enforces its own deadline, so that requests still get an answer when they are cut. */
   readonly endsItself?: boolean
+  /** A listener of other code: its errors are uncaught ones, and it does not affect the exit code. */
+  readonly isListener?: boolean
+}
+
+/** A listener of other code that has seen the signal and waits. */
+export interface OtherListener {
+  readonly signal: NodeJS.Signals
+  /** Where it was registered. */
+  readonly place: string
+  readonly call: () => unknown
+  readonly isRegistered: () => boolean
 }
 
 /** Why a shutdown began. */
@@ -47,6 +58,10 @@ export interface Running {
   uncaught: boolean
   /** When the first signal arrived (`performance.now()`), to tell a second Ctrl-C. */
   firstSignalAt: number | undefined
+  /** The listeners that wait for the end of the stage flush, by what is registered for each, or that they have been called. */
+  otherListeners: Map<object, OtherListener> | 'called'
+  /** What these listeners have thrown. */
+  readonly listenerErrors: Set<unknown>
   /** The hooks have run. How the process ends from here on is not reported. */
   over: boolean
 }
@@ -67,7 +82,7 @@ export interface RunningStage {
 }
 
 /** The report on a hook, until the hook has ended. */
-export type RunningHook = { -readonly [Key in keyof HookReport]: HookReport[Key] }
+export type RunningHook = { -readonly [Key in keyof HookReport]: HookReport[Key] } & { readonly isListener?: boolean }
 
 /** The parts of a `ChildProcess` that are needed here. `pid` is undefined if the child could not be started. */
 export type SupervisedChild = Pick<ChildProcess, 'pid' | 'once' | 'off'>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { saysClose } from './helpers/answers.ts'
 import { dial, requestFor } from './helpers/connection.ts'
 import { httpAndHttps, startServer } from './helpers/http-server.ts'
-import { assertEnded, assertStoppedWell, reportIn } from './helpers/report.ts'
+import { assertEnded, assertStoppedWell, hooksOf, reportIn } from './helpers/report.ts'
 import { asChildAndPid1, type Ended } from './helpers/run.ts'
 import { assertTook } from './helpers/time.ts'
 
@@ -83,11 +83,12 @@ function assertCut(ended: Ended, stderr: RegExp): void {
   assertEnded(ended, 124)
   assert.match(ended.stderr, stderr)
   assertTook(ended.ms, { over: 600, under: 1000 }) // of 750, in any case before SIGKILL
-  const { connections, exitCode, stages } = reportIn(ended)
+  const report = reportIn(ended)
+  const { connections, exitCode } = report
   assert.equal(connections.cut, 1)
   assert.equal(exitCode, 124)
   assert.deepEqual(
-    stages[0]?.hooks.map(({ outcome }) => outcome),
+    hooksOf(report, 'intake').map(({ outcome }) => outcome),
     ['cut'],
   )
 }

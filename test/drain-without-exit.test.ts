@@ -7,7 +7,7 @@ import { configure, drainOnShutdown, shutdown, undrain } from 'pid1'
 import { WebSocketServer } from 'ws'
 import { answersIn, assertAnswered } from './helpers/answers.ts'
 import { ask, dial, requestFor, upgradeFor } from './helpers/connection.ts'
-import { assertStoppedWell } from './helpers/report.ts'
+import { assertStoppedWell, hooksOf } from './helpers/report.ts'
 import { start } from './helpers/run.ts'
 import { assertTook } from './helpers/time.ts'
 
@@ -29,7 +29,7 @@ test('in a test, with exit: false, a server is drained and the process goes on',
     const { reason, stages, connections } = await shutdown(`round ${round}`)
     assert.equal(reason, `round ${round}`)
     assert.deepEqual(
-      stages[0]?.hooks.map(({ outcome }) => outcome),
+      hooksOf({ stages }, 'intake').map(({ outcome }) => outcome),
       ['done'],
     )
     assert.deepEqual(connections, { drained: 1, ended: 0, cut: 0 })
@@ -50,7 +50,7 @@ test('in a test, with exit: false, a server that was undrained goes on, and can 
   undrain(server)
   undrain(createServer())
   const { stages } = await shutdown()
-  assert.deepEqual(stages[0]?.hooks, [])
+  assert.deepEqual(hooksOf({ stages }, 'intake'), [])
   assert.deepEqual([server.listening, further.listening], [true, true])
   configure({ exit: false })
   let drained = 0
@@ -85,7 +85,7 @@ for (const way of ['server', 'noServer'] as const) {
       assert.match((await client.ended).text, /shutdown$/)
     }
     undrain(sockets)
-    assert.deepEqual((await shutdown()).stages[0]?.hooks, [])
+    assert.deepEqual(hooksOf(await shutdown(), 'intake'), [])
   })
 }
 

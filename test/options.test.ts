@@ -162,6 +162,7 @@ const everyOption = {
     reapAfterMs: 0,
     children: 0,
     warnings: 0,
+    otherListeners: 0,
     onReport: 0,
     onForcedEnd: 0,
     lingerMs: 0,

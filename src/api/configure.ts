@@ -1,6 +1,7 @@
 import { keepReaping } from '../children/reaper.ts'
 import { debug } from '../log.ts'
 import { checkOptions, type ConfigureOptions, isDisabled } from '../options.ts'
+import { deferAllOthers } from '../signals/our-listeners.ts'
 import { listenForConfiguredSignals } from '../signals/stop-signals.ts'
 import { prepareWatchdog } from '../signals/watchdog.ts'
 import { install } from '../start/install.ts'
@@ -13,6 +14,7 @@ export function configure(options: ConfigureOptions): void {
   state.options = { ...state.options, ...given }
   install()
   listenForConfiguredSignals()
+  deferAllOthers()
   prepareWatchdog()
   keepReaping()
 }

@@ -1,8 +1,10 @@
-import { listOf, quoted, warn } from '../log.ts'
+import { listOf, quoted, warn, warnOf } from '../log.ts'
+import { stackFrames } from '../platform/call-site.ts'
 import { isWorker } from '../platform/this-process.ts'
 import { type Running, state, waitingHooks } from '../state.ts'
 import { decideExitCode, toExitCode } from './exit-code.ts'
 import { guardExit, isExitCalled, isExitingNaturally } from './exit.ts'
+import { reportOf } from './make-report.ts'
 import { unfinishedHooks } from './unfinished-hooks.ts'
 
 /** On exit: reports the hooks that did not run, and makes sure that nothing delays the exit. Runs before listeners that throw. */
@@ -11,7 +13,10 @@ export function listenForExit(): void {
   process.prependListener('exit', (code) => {
     const { running } = state
     if (running === undefined && !isExitCalled()) warnOfExitWithoutShutdown(code)
-    if (running?.over === false) warnOfExitDuringShutdown(running, code)
+    if (running?.over === false) {
+      if (running.otherListeners === 'called') endByListener(running, code)
+      else warnOfExitDuringShutdown(running, code)
+    }
     // A 'beforeExit' listener that calls process.exit(0) does not make a failure good.
     if (running?.over === true && !isExitCalled() && !isExitingNaturally() && toExitCode(code) === 0) {
       process.exitCode = decideExitCode(running)
@@ -57,18 +62,24 @@ function warnOfExitDuringShutdown(running: Running, code: number): void {
   }
 }
 
-/** `process.exit` emits 'exit', so its caller is on the stack. Reads the stack in Node's format, whatever format the app has set. */
-function callerOfExit(): string | undefined {
-  const kept = { stackTraceLimit: Error.stackTraceLimit, prepareStackTrace: Reflect.get(Error, 'prepareStackTrace') }
-  setOnError({ stackTraceLimit: 30, prepareStackTrace: undefined })
-  const frames = (new Error('stack').stack ?? '').split('\n')
-  setOnError(kept)
-  const exit = frames.findLastIndex((frame) => /at process\.(exit|reallyExit) /.test(frame))
-  const caller = frames[exit + 1]?.trim()
-  return exit === -1 ? undefined : (caller ?? 'by nobody on the stack')
+/**
+ * A listener that has waited for the end of the stage flush exits. Nothing of ours is left to do, and its code is kept, but 0 does not
+ * make a failure good.
+ */
+function endByListener(running: Running, code: number): void {
+  running.over = true
+  const exitCode = toExitCode(code) || decideExitCode(running)
+  process.exitCode = exitCode
+  try {
+    state.options.onReport?.({ ...reportOf(running), exitCode })
+  } catch (error) {
+    warnOf('onReport failed', error)
+  }
 }
 
-/** Not by assignment: Error may be frozen (--frozen-intrinsics). */
-function setOnError(properties: Readonly<Record<string, unknown>>): void {
-  for (const [name, value] of Object.entries(properties)) Reflect.set(Error, name, value)
+/** `process.exit` emits 'exit', so its caller is on the stack. */
+function callerOfExit(): string | undefined {
+  const frames = stackFrames(callerOfExit)
+  const exit = frames.findLastIndex((frame) => /^at process\.(exit|reallyExit) /.test(frame))
+  return exit === -1 ? undefined : (frames[exit + 1] ?? 'by nobody on the stack')
 }

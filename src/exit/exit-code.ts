@@ -37,5 +37,7 @@ export function toExitCode(code: unknown): number {
 }
 
 export function outcomes(running: Running): HookReport['outcome'][] {
-  return running.stages.flatMap(({ hooks }) => hooks.map(({ outcome }) => outcome))
+  return running.stages.flatMap(({ hooks }) =>
+    hooks.flatMap(({ outcome, isListener }) => (isListener === true ? [] : outcome)),
+  )
 }

@@ -18,7 +18,7 @@ export function reportOf(running: Running): ShutdownReport {
     stages: run.map(({ name, startedAt, endedAt, hooks }) => ({
       name,
       durationMs: (endedAt ?? performance.now()) - startedAt,
-      hooks: hooks.map((hook) => ({ ...hook })),
+      hooks: hooks.map(({ isListener: _, ...hook }) => hook),
     })),
     connections: { ...running.connections },
     children: { ...running.children },

@@ -16,12 +16,12 @@ export async function runHook(
   running: Running,
   stageEndsAt: number,
 ): Promise<void> {
-  const { name, hook, endsItself = false, timeoutMs = Infinity } = registered
+  const { name, hook, endsItself = false, isListener = false, timeoutMs = Infinity } = registered
   const startedAt = performance.now()
   const time = { startedAt, endsAt: Math.min(startedAt + timeoutMs, stageEndsAt) }
   const controller = newAbortController()
   const context = contextOf(running, controller.signal, time.endsAt)
-  const report: RunningHook = { name, outcome: 'running', durationMs: 0 }
+  const report: RunningHook = { name, outcome: 'running', durationMs: 0, ...(isListener ? { isListener } : {}) }
   stage.hooks.push(report)
   stage.active.add(report)
   setWatchdogStep(stage)
@@ -64,7 +64,10 @@ function contextOf(running: Running, signal: AbortSignal, endsAt: number): HookC
   }
 }
 
-function warnOfHook({ name, outcome, error }: RunningHook, endsItself: boolean): void {
+function warnOfHook({ name, outcome, error, isListener = false }: RunningHook, endsItself: boolean): void {
+  if (isListener && outcome === 'failed') return // its error is an uncaught one, which is printed
+  if (isListener)
+    return warn(`the ${safeName(name)} ${(error as Pid1Error).message}, which does not affect the exit code`)
   const what = labelOf(name, endsItself)
   if (outcome === 'cut') warn(`${what} ${(error as Pid1Error).message}`)
   else warnOf(`${what} failed`, error)

@@ -6,9 +6,16 @@ import { performance } from '../time/timers.ts'
 import { turnOfLoop, within, withResolvers } from '../time/wait.ts'
 import { runHook } from './run-hook.ts'
 
-/** Whether a hook waits for this stage, or the stage has a process to end. */
+/** Whether a hook waits for this stage, or the stage has a process to end or listeners to call. */
 export function hasWork(stage: StageName): boolean {
-  return state.hooks[stage].size > 0 || ((stage === 'children' || stage === 'sidecars') && hasDescendants(stage))
+  if (state.hooks[stage].size > 0) return true
+  if (stage === 'flush') return hasOtherListeners()
+  return (stage === 'children' || stage === 'sidecars') && hasDescendants(stage)
+}
+
+function hasOtherListeners(): boolean {
+  const { otherListeners = 'called' } = state.running ?? {}
+  return otherListeners !== 'called' && otherListeners.size > 0
 }
 
 /** Whether a hook of this stage has not ended. */

@@ -1,4 +1,6 @@
 import { debug } from '../log.ts'
+import { isWorker } from '../platform/this-process.ts'
+import { deferOthers, isMarked, markAsOurs, rememberPlace } from './other-listeners.ts'
 import { watchSignal } from './watchdog.ts'
 
 const ours = new Map<NodeJS.Signals, () => void>()
@@ -15,6 +17,16 @@ const listenersOfNode = findListenersOfNode()
 export function listen(signal: NodeJS.Signals, listener: () => void): void {
   add(signal, ours.get(signal) ?? listener)
   watchSignal(signal)
+}
+
+/** From the import on, because only then it is known which code registers a listener. */
+export function watchNewListeners(): void {
+  if (!isWorker()) anyEvent.on('newListener', onNewListener)
+}
+
+/** Exchanges the listeners of packages: at the first registration, and when the options have changed. */
+export function deferAllOthers(): void {
+  for (const signal of ours.keys()) deferOthers(signal)
 }
 
 /** Puts our listeners back when the app removes them, and asks again whether a signal is ours when the app adds or removes a listener. */
@@ -63,7 +75,7 @@ function findListenersOfNode(): readonly (readonly [event: string, listener: () 
 
 function add(signal: NodeJS.Signals, listener: () => void): void {
   if (process.listeners(signal).includes(listener)) return
-  ours.set(signal, listener)
+  ours.set(signal, markAsOurs(listener))
   try {
     process.prependListener(signal, listener)
   } catch (error) {
@@ -76,11 +88,22 @@ function add(signal: NodeJS.Signals, listener: () => void): void {
  * looked at again after both.
  */
 function onNewListener(event: string | symbol, added: unknown): void {
+  rememberPlace(event, added, onNewListener)
   const signal = event as NodeJS.Signals
   const listener = ours.get(signal)
   if (listener === undefined || listener === added) return
   watchSignal(signal, 1)
-  queueMicrotask(() => watchSignal(signal))
+  queueMicrotask(() => {
+    watchSignal(signal)
+    deferOthers(signal)
+    moveToFront(signal, listener)
+  })
+}
+
+/** A listener that was added by `prependListener` must not run before ours. Removing ours puts it back as the first one. */
+function moveToFront(signal: NodeJS.Signals, listener: () => void): void {
+  const [first] = anyEvent.rawListeners(signal)
+  if (first !== undefined && !isMarked(first)) anyEvent.removeListener(signal, listener)
 }
 
 /** After `process.removeAllListeners('SIGTERM')` PID 1 would ignore SIGTERM, and the native part would not see it. */

@@ -45,7 +45,8 @@ function isOnlyPassedOn(signal: NodeJS.Signals): boolean {
   return !isOurs(signal) && !stopSignals.includes(signal) && !fatalSignals.includes(signal)
 }
 
-function isOurs(signal: NodeJS.Signals): boolean {
+/** Whether the signal shuts the process down even if the app listens to it. */
+export function isOurs(signal: NodeJS.Signals): boolean {
   return alwaysOurs.has(signal) || (state.options.signals?.includes(signal) ?? false)
 }
 

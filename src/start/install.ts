@@ -9,7 +9,7 @@ import { openSpareDescriptor } from '../platform/processes.ts'
 import { isPid1, isWorker } from '../platform/this-process.ts'
 import { watchCluster } from '../servers/cluster.ts'
 import { takeEarlySignal } from '../signals/early-signals.ts'
-import { allowOurListeners } from '../signals/our-listeners.ts'
+import { allowOurListeners, deferAllOthers } from '../signals/our-listeners.ts'
 import { listenForStopSignals } from '../signals/stop-signals.ts'
 import { prepareWatchdog } from '../signals/watchdog.ts'
 import { setImmediate } from '../time/timers.ts'
@@ -37,6 +37,7 @@ export function install(): void {
   prepareWatchdog()
   openSpareDescriptor()
   keepReaping()
+  deferAllOthers()
   installed = true
   // A turn later, because more registrations may follow in this one.
   const early = takeEarlySignal()

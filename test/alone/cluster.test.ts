@@ -4,7 +4,7 @@ import { test, type TestContext } from 'node:test'
 import { dial, requestFor, waitUntilRefused } from '../helpers/connection.ts'
 import { type Load, startClients } from '../helpers/load.ts'
 import { childrenOf } from '../helpers/proc.ts'
-import { assertEnded, assertStoppedWell, reportIn } from '../helpers/report.ts'
+import { assertEnded, assertStoppedWell, hooksOf, reportIn } from '../helpers/report.ts'
 import { asChildAndPid1, fixturePath, type Run, start } from '../helpers/run.ts'
 import { assertTook } from '../helpers/time.ts'
 
@@ -113,7 +113,7 @@ test('cluster: with drainDelayMs the workers get the signal first, and new conne
   assertStoppedWell(ended)
   assertTook(ended.ms, { over: 1200 })
   assert.deepEqual(
-    reportIn(ended).stages[0]?.hooks.map(({ name, outcome }) => [name, outcome]),
+    hooksOf(reportIn(ended), 'announce').map(({ name, outcome }) => [name, outcome]),
     [['cluster', 'done']],
   )
 })

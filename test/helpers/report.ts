@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { ShutdownReport } from 'pid1'
+import type { HookReport, ShutdownReport, StageName } from 'pid1'
 import type { Ended, Run } from './run.ts'
 
 /** The report that a fixture printed with `sayReport`. */
@@ -51,8 +51,12 @@ export function outcomes(ended: Ended): Record<string, string> {
   return Object.fromEntries(hooks.map(({ name, outcome }) => [name, outcome]))
 }
 
+/** The hooks of a stage in a report. */
+export function hooksOf({ stages }: Pick<ShutdownReport, 'stages'>, stage: StageName): readonly HookReport[] {
+  return stages.find(({ name }) => name === stage)?.hooks ?? []
+}
+
 /** The names of the servers that were drained. */
 export function drainsIn(ended: Ended): string[] {
-  const { stages } = reportIn(ended)
-  return stages.filter(({ name }) => name === 'intake').flatMap(({ hooks }) => hooks.map(({ name }) => name))
+  return hooksOf(reportIn(ended), 'intake').map(({ name }) => name)
 }

@@ -1,0 +1,97 @@
+import type { ConfigureOptions } from '../options.ts'
+import { debug } from '../log.ts'
+import { callSiteOf } from '../platform/call-site.ts'
+import { isWorker } from '../platform/this-process.ts'
+import { type OtherListener, state } from '../state.ts'
+import { isOurs } from './signal-owner.ts'
+
+type Listener = (...args: unknown[]) => unknown
+/** What `once` and this file register: `listeners()` and `removeListener()` understand `listener`. */
+type Registered = Listener & { readonly listener?: Listener }
+
+/** Listeners with this mark belong to a copy of this package, which must not wait for another copy. */
+const mark = Symbol.for('pid1 listener')
+const anyEvent: NodeJS.EventEmitter = process
+
+/** Where each listener was registered. Empty where Node itself has registered it. */
+const places = new WeakMap<object, string>()
+let isReplacing = false
+
+/** Marks a listener of our own. */
+export function markAsOurs<Marked extends object>(listener: Marked): Marked {
+  return Object.assign(listener, { [mark]: true })
+}
+
+/** Remembers where a listener is registered. `handler` is the listener of 'newListener' that was called. */
+export function rememberPlace(event: string | symbol, listener: unknown, handler: Function): void {
+  if (isReplacing || typeof event !== 'string' || !event.startsWith('SIG') || typeof listener !== 'function') return
+  places.set(listener, callSiteOf(handler) ?? '')
+}
+
+/**
+ * The listeners of packages for a signal that ends this process: an exporter, a browser driver or a framework would close what requests
+ * still need, or exit. So each is exchanged for one that waits for the end of the stage flush. `configure({ otherListeners })` says for
+ * which listeners that holds.
+ */
+export function deferOthers(signal: NodeJS.Signals): void {
+  if (isWorker() || isReplacing || !isOurs(signal)) return
+  // tsx hides its own listener from `listeners()`.
+  const visible = new Set<unknown>(process.listeners(signal))
+  for (const registered of anyEvent.rawListeners(signal) as Registered[]) {
+    const original = registered.listener ?? registered
+    if (visible.has(original) && !isMarked(registered) && waits(original)) replace(signal, registered, original)
+  }
+}
+
+function replace(signal: NodeJS.Signals, registered: Registered, original: Listener): void {
+  const place = placeOf(original)
+  debug('signals', 'the %s listener of %s waits for the end of the stage flush', signal, place)
+  // Calls what was registered, so that a `once` listener is called once.
+  const isOnce = registered !== original
+  const callOriginal = (args: readonly unknown[]) => {
+    if (isOnce) anyEvent.removeListener(signal, ours)
+    return Reflect.apply(registered, process, args) as unknown
+  }
+  const ours: Registered = markAsOurs(
+    Object.assign((...args: unknown[]) => onSignal(ours, { signal, place, call: () => callOriginal(args) }, original), {
+      listener: original,
+    }),
+  )
+  isReplacing = true
+  try {
+    anyEvent.removeListener(signal, registered)
+    anyEvent.on(signal, ours)
+  } finally {
+    isReplacing = false
+  }
+}
+
+/** Our own listener runs first, so the shutdown has begun if the signal starts one. */
+function onSignal(ours: object, listener: Omit<OtherListener, 'isRegistered'>, original: Listener): unknown {
+  const { running } = state
+  if (running === undefined || !waits(original)) return listener.call()
+  if (running.otherListeners === 'called' || running.over) return undefined
+  const isRegistered = () => anyEvent.rawListeners(listener.signal).some((registered) => registered === ours)
+  // Once, however many signals arrive.
+  if (!running.otherListeners.has(ours)) running.otherListeners.set(ours, { ...listener, isRegistered })
+}
+
+function waits(listener: Listener): boolean {
+  const mode: ConfigureOptions['otherListeners'] = state.options.otherListeners ?? 'libraries'
+  const place = places.get(listener)
+  if (mode === 'atOnce' || (place !== undefined && /[\\/]signal-exit[\\/]/.test(place))) return false
+  return mode === 'afterDrain' || place === undefined || /[\\/]node_modules[\\/]/.test(place)
+}
+
+/** The name of a package begins its place: `puppeteer/lib/launch.js:12:3`. */
+function placeOf(listener: Listener): string {
+  const place = places.get(listener)
+  if (place === undefined)
+    return `${listener.name === '' ? 'code' : listener.name}, registered before pid1 was imported`
+  return place === '' ? 'Node' : place.replace(/^.*[\\/]node_modules[\\/]/, '')
+}
+
+/** Whether a listener belongs to a copy of this package. */
+export function isMarked(listener: object): boolean {
+  return mark in listener
+}
