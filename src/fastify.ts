@@ -1,6 +1,6 @@
 import type { Server } from 'node:http'
 // Imported by the package's own name, so that the plugin and the app load one copy of index.ts.
-import { type DrainOptions, drainOnShutdown } from 'pid1'
+import { type DrainOptions, drainOnShutdown, type HookContext } from 'pid1'
 
 /** The parts of a Fastify instance that are needed here. */
 export interface FastifyLike {
@@ -21,9 +21,9 @@ export type Pid1FastifyOptions = DrainOptions
 export default async function pid1(app: FastifyLike, options: Pid1FastifyOptions = {}): Promise<void> {
   const server = drainOnShutdown(app.server as Server, options)
   const { afterDrain } = options
-  const afterDrainAndClose = async () => {
+  const afterDrainAndClose = async (context: HookContext) => {
     try {
-      await afterDrain?.()
+      await afterDrain?.(context)
     } finally {
       await app.close()
     }

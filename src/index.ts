@@ -5,6 +5,7 @@ import { onExit as ownOnExit } from './api/on-exit.ts'
 import { onShutdown as ownOnShutdown } from './api/on-shutdown.ts'
 import * as byHand from './api/shutdown-by-hand.ts'
 import { superviseChild as ownSuperviseChild } from './api/supervise-child.ts'
+import { waitUntil as ownWaitUntil } from './api/wait-until.ts'
 import * as errors from './errors.ts'
 import { ofFirstCopy } from './first-copy.ts'
 import { isPid1 as ownIsPid1 } from './platform/this-process.ts'
@@ -14,6 +15,7 @@ import { install } from './start/install.ts'
 
 export type { DrainableServer } from './api/drain-on-shutdown.ts'
 export type { Environment } from './api/environment.ts'
+export type { Resource } from './api/on-shutdown.ts'
 export type { ShutdownReason } from './api/shutdown-by-hand.ts'
 export type { Pid1ErrorCode } from './errors.ts'
 export type { ExitCallback } from './exit/exit-callbacks.ts'
@@ -30,6 +32,7 @@ const api = ofFirstCopy(
     drainOnShutdown: servers.drainOnShutdown,
     undrain: servers.undrain,
     superviseChild: ownSuperviseChild,
+    waitUntil: ownWaitUntil,
     onExit: ownOnExit,
     shutdown: byHand.shutdown,
     shutdownSignal: byHand.shutdownSignal,
@@ -46,11 +49,12 @@ const api = ofFirstCopy(
 )
 
 /**
- * Registers a hook: `onShutdown(hook, options)` or `onShutdown(name, hook, { stage, timeoutMs })`. The hooks of a stage are started one
+ * Registers a hook: `onShutdown(hook, options)` or `onShutdown(name, hook, { stage, timeoutMs })`. Instead of a function it takes a
+ * resource, which it disposes of: anything with `Symbol.asyncDispose` or `Symbol.dispose`. The hooks of a stage are started one
  * after the other, last registered first; those of `intake` all at once. A hook that hangs does not block the others.
  *
  * @returns a function that unregisters the hook
- * @throws Pid1Error PID1_INVALID_OPTION: the hook is not a function, or an option is invalid
+ * @throws Pid1Error PID1_INVALID_OPTION: the hook is neither a function nor a resource, or an option is invalid
  */
 export const onShutdown: typeof ownOnShutdown = api.onShutdown
 
@@ -79,6 +83,16 @@ export const undrain: typeof servers.undrain = api.undrain
  * @throws Pid1Error PID1_INVALID_OPTION: the argument is not a child process, or an option is invalid
  */
 export const superviseChild: typeof ownSuperviseChild = api.superviseChild
+
+/**
+ * Work that goes on after the answer: the shutdown waits for the promise, after the requests, and names the work, with the line of code
+ * that called this function, where it had to be cut (exit code 124). A rejection before a shutdown stays as unhandled as it was; during
+ * one it is printed and makes the exit code 1.
+ *
+ * @returns the promise
+ * @throws Pid1Error PID1_INVALID_OPTION: the work is not a promise, or the name is not a string
+ */
+export const waitUntil: typeof ownWaitUntil = api.waitUntil
 
 /**
  * Registers a synchronous callback that runs as the process exits, with the exit code or the signal. It runs however the process ends,

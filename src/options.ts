@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 import { constants } from 'node:os'
 import { Pid1Error } from './errors.ts'
+import type { Hook } from './hook.ts'
 import type { ShutdownReport } from './report.ts'
 import { type HookStage, stages } from './stages.ts'
 
@@ -78,9 +79,9 @@ export interface DrainOptions {
   readonly isEndless?: ((request: IncomingMessage | Http2ServerRequest) => boolean | undefined) | undefined
   /**
    * Called when the last ordinary request is answered and no connection lingers: call a framework's own close here. A fifth of the
-   * time (10 s at most) is reserved for it: requests that are not answered by then are cut.
+   * time (10 s at most) is reserved for it: requests that are not answered by then are cut. It gets the context of a hook.
    */
-  readonly afterDrain?: (() => unknown) | undefined
+  readonly afterDrain?: Hook | undefined
 }
 
 /** What `onShutdown` takes. */

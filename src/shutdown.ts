@@ -2,6 +2,7 @@ import { endDescendants } from './children/end-descendants.ts'
 import { endFailedShutdown, endShutdown } from './end-shutdown.ts'
 import { swallowOutputErrors } from './exit/output.ts'
 import { abortShutdownSignal } from './hooks/abort.ts'
+import { adoptBackgroundWork, awaitBackgroundWork } from './hooks/background-work.ts'
 import { callOtherListeners } from './hooks/call-other-listeners.ts'
 import { hasUnfinishedHooks, hasWork, runInTurn, runTogether } from './hooks/run-in-turn.ts'
 import { debug } from './log.ts'
@@ -26,6 +27,7 @@ export function begin(cause: Cause): Running {
     startWatchdog(running.clock)
     drainWorkersOf(running)
     registerDrainDelay(running)
+    adoptBackgroundWork(running)
   } catch (error) {
     recordOwnError(running, 'the start of the shutdown', error)
   }
@@ -47,6 +49,7 @@ async function conduct(running: Running): Promise<void> {
       // Nothing is awaited between the last look for hooks and the next stage: a hook that is registered then would not run.
       do {
         await run[runs](stage, running)
+        if (name !== 'announce') await awaitBackgroundWork(stage, running)
         if (name === 'flush') await callOtherListeners(stage, running)
         await turnOfLoop()
       } while (hasUnfinishedHooks(stage))

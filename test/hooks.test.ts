@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import type { ShutdownReport } from 'pid1'
 import { assertEnded, complaints, hookReport, outcomes, reportIn, stop } from './helpers/report.ts'
 import { asChildAndPid1, type Ended, type Run, start } from './helpers/run.ts'
@@ -391,3 +391,15 @@ function withoutTimes(report: ShutdownReport): unknown {
     JSON.stringify(report, (key, value: unknown) => (isTime(key) && typeof value === 'number' ? 'a time' : value)),
   )
 }
+
+asChildAndPid1('resources are disposed of, each in its stage', async (t, pid1) => {
+  const ended = await stop(start(t, 'core/resources.js', { pid1 }))
+  assertEnded(ended, 0)
+  assert.equal(ended.stdout, 'ready\nstack\nsync true\nof an object\nasync true\n')
+})
+
+test('a resource that fails is reported by its name', async (t) => {
+  const ended = await stop(start(t, 'core/resources.js', { args: ['fails'] }))
+  assertEnded(ended, 1)
+  assert.match(ended.stderr, /^pid1: the hook "failing" failed: Error: of the resource/)
+})

@@ -47,6 +47,7 @@ expectTypeOf<keyof typeof pid1>().toEqualTypeOf<
   | 'shutdownSignal'
   | 'superviseChild'
   | 'undrain'
+  | 'waitUntil'
 >()
 
 // onShutdown

@@ -4,20 +4,53 @@ import { checkHookOptions, expectThat, type HookOptions, isDisabled, isRevoked }
 import { install } from '../start/install.ts'
 import { type Unregister, unregisterBy } from '../unregister.ts'
 
-export function onShutdown(hook: Hook, options?: HookOptions): Unregister
-export function onShutdown(name: string, hook: Hook, options?: HookOptions): Unregister
-export function onShutdown(first: string | Hook, second?: Hook | HookOptions, third: HookOptions = {}): Unregister {
-  expectThat(typeof first === 'function' || typeof first === 'string', 'the name of the hook', 'a string', first)
-  const [hook, options] = typeof first === 'function' ? [first, second === undefined ? {} : second] : [second, third]
-  expectThat(typeof hook === 'function' && !isRevoked(hook), 'the hook', 'a function', hook)
-  const given = checkHookOptions(options)
+/** What has a close of its own: a connection pool, a `DisposableStack`, an `AsyncDisposableStack`. */
+export type Resource = Disposable | AsyncDisposable
+
+export function onShutdown(hook: Hook | Resource, options?: HookOptions): Unregister
+export function onShutdown(name: string, hook: Hook | Resource, options?: HookOptions): Unregister
+export function onShutdown(
+  first: string | Hook | Resource,
+  second?: Hook | Resource | HookOptions,
+  third: HookOptions = {},
+): Unregister {
+  const isNamed = typeof first === 'string'
+  const given: unknown = isNamed ? second : first
+  expectThat(isNamed || isHookOrResource(first), 'the name of the hook', 'a string', first)
+  expectThat(
+    isHookOrResource(given),
+    'the hook',
+    'a function, or an object with Symbol.asyncDispose or Symbol.dispose',
+    given,
+  )
+  const options = checkHookOptions(isNamed ? third : second === undefined ? {} : second)
   if (isDisabled()) return unregisterBy(() => {})
   install()
-  const name = typeof first === 'string' ? first : nameOf(hook)
-  return registerHook({ stage: 'cleanup', ...given, name, hook })
+  const hook = typeof given === 'function' ? given : () => dispose(given)
+  return registerHook({ stage: 'cleanup', ...options, name: isNamed ? first : nameOf(given), hook })
 }
 
-/** The name of the function. The app may have set it to anything, such as a symbol. */
-function nameOf({ name }: { readonly name: unknown }): string {
-  return typeof name === 'string' && name !== '' ? name : 'anonymous hook'
+function isHookOrResource(value: unknown): value is Hook | Resource {
+  if (isRevoked(value)) return false
+  return typeof value === 'function' || (typeof value === 'object' && value !== null && methodOf(value) !== undefined)
+}
+
+/** Not read before the shutdown: the app may dispose of the resource earlier, and may then do so in another way. */
+function dispose(resource: Resource): unknown {
+  return Reflect.apply(methodOf(resource) ?? (() => {}), resource, [])
+}
+
+/** As `await using` does: the asynchronous one first. */
+function methodOf(resource: object): Function | undefined {
+  const { [Symbol.asyncDispose]: disposeAsync, [Symbol.dispose]: disposeSync } = resource as Partial<
+    Disposable & AsyncDisposable
+  >
+  const found: unknown = disposeAsync ?? disposeSync
+  return typeof found === 'function' ? found : undefined
+}
+
+/** The name of the function, or of the resource's class. The app may have set it to anything, such as a symbol. */
+function nameOf(hook: Hook | Resource): string {
+  const { name } = (typeof hook === 'function' ? hook : (hook.constructor ?? {})) as { readonly name?: unknown }
+  return typeof name === 'string' && name !== '' && name !== 'Object' ? name : 'anonymous hook'
 }

@@ -1,5 +1,5 @@
-import type { ShutdownReport } from '../report.ts'
-import type { Running } from '../state.ts'
+import type { HookReport, ShutdownReport } from '../report.ts'
+import type { Running, RunningHook } from '../state.ts'
 import { toEpoch } from '../time/deadline.ts'
 import { performance } from '../time/timers.ts'
 import { decideExitCode, exitCodeOfApp } from './exit-code.ts'
@@ -18,11 +18,15 @@ export function reportOf(running: Running): ShutdownReport {
     stages: run.map(({ name, startedAt, endedAt, hooks }) => ({
       name,
       durationMs: (endedAt ?? performance.now()) - startedAt,
-      hooks: hooks.map(({ isListener: _, ...hook }) => hook),
+      hooks: hooks.map(withoutMark),
     })),
     connections: { ...running.connections },
     children: { ...running.children },
     errors: [...running.errors],
     exitCode: emptyLoop ? exitCodeOfApp() || decideExitCode(running) : decideExitCode(running),
   }
+}
+
+function withoutMark({ name, outcome, durationMs, ...rest }: RunningHook): HookReport {
+  return { name, outcome, durationMs, ...('error' in rest ? { error: rest.error } : {}) }
 }

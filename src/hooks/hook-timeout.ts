@@ -3,27 +3,31 @@ import { clearTimeout, performance, setTimeout } from '../time/timers.ts'
 import { within } from '../time/wait.ts'
 import { newAbortError } from './abort.ts'
 
-/** Rejects when the time of a hook is up. The time counts from before the call of the hook, because the hook may block first. */
-export async function cutInTime(
-  promise: Promise<unknown>,
-  { startedAt, endsAt }: { startedAt: number; endsAt: number },
-  controller: AbortController,
-): Promise<void> {
+interface HookTime {
+  readonly startedAt: number
+  readonly endsAt: number
+}
+
+/** Aborts the signal of a hook a moment before its time is up. Returns a function that stops waiting for that. */
+export function abortInTime({ startedAt, endsAt }: HookTime, controller: AbortController): () => void {
   const wholeMs = endsAt - startedAt
-  // With a grace period of 0 a hook is still started: its synchronous part runs.
-  const leftMs = Math.max(1, endsAt - performance.now())
+  if (wholeMs === Infinity) return () => {}
   const noticeMs = Math.min(wholeMs / 10, longestNoticeMs)
-  const abortTimer =
-    wholeMs === Infinity
-      ? undefined
-      : setTimeout(() => abortHook(controller, timeoutAfter('was told to end', wholeMs - noticeMs)), leftMs - noticeMs)
-  try {
-    await within(leftMs, promise, () => {
-      throw timeoutAfter('was cut', wholeMs)
-    })
-  } finally {
-    clearTimeout(abortTimer)
-  }
+  const abort = () => abortHook(controller, timeoutAfter('was told to end', wholeMs - noticeMs))
+  const timer = setTimeout(abort, msUntil(endsAt) - noticeMs)
+  return () => clearTimeout(timer)
+}
+
+/** Rejects when the time of a hook is up. The time counts from before the call of the hook, because the hook may block first. */
+export async function cutInTime(promise: Promise<unknown>, { startedAt, endsAt }: HookTime): Promise<void> {
+  await within(msUntil(endsAt), promise, () => {
+    throw timeoutAfter('was cut', endsAt - startedAt)
+  })
+}
+
+/** With a grace period of 0 a hook is still started: its synchronous part runs. */
+function msUntil(time: number): number {
+  return Math.max(1, time - performance.now())
 }
 
 // The signal of a hook is aborted this long before the cut, or a tenth of the hook's time if that is less: the hook can still end in time.

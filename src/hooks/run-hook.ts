@@ -6,7 +6,7 @@ import type { RegisteredHook, Running, RunningHook, RunningStage } from '../stat
 import { toEpoch } from '../time/deadline.ts'
 import { performance } from '../time/timers.ts'
 import { newAbortController } from './abort.ts'
-import { abortHook, cutInTime, timeoutIn } from './hook-timeout.ts'
+import { abortHook, abortInTime, cutInTime, timeoutIn } from './hook-timeout.ts'
 import { runInsideHook } from './inside-hook.ts'
 
 /** Runs one hook within its time. Never rejects: a failure is recorded in the report and printed on stderr. */
@@ -25,10 +25,11 @@ export async function runHook(
   stage.hooks.push(report)
   stage.active.add(report)
   setWatchdogStep(stage)
+  const cancelAbort = abortInTime(time, controller)
   const call = () => rememberReturned(stage, report, () => hook(context))
   try {
     if (endsItself) await call()
-    else await cutInTime(runInsideHook(call), time, controller)
+    else await cutInTime(runInsideHook(call), time)
     report.outcome = 'done'
   } catch (error) {
     const timeout = timeoutIn(error, controller.signal)
@@ -37,6 +38,7 @@ export async function runHook(
     abortHook(controller, report.error)
     warnOfHook(report, endsItself)
   }
+  cancelAbort()
   report.durationMs = performance.now() - startedAt
   stage.active.delete(report)
   setWatchdogStep(stage)

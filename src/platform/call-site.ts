@@ -1,23 +1,47 @@
+const mostFrames = 30
+
 /** Where code was called, such as `/app/server.js:12:3`: the nearest frame that is not Node's own. Undefined where Node has called it. */
-export function callSiteOf(framesAbove: Function): string | undefined {
-  const frame = stackFrames(framesAbove).find((line) => !isOfNode(line))
-  return frame === undefined ? undefined : placeIn(frame)
+export function callSiteOf(above: Function): string | undefined {
+  return placeOf(stackFrames(above))
+}
+
+/** The same, for later and at little cost: one frame is kept, which is made into text when the function is called. */
+export function keepCallSite(above: Function): () => string | undefined {
+  const stack = captureStack(above, 1)
+  return () => placeOf(framesIn(stack))
 }
 
 /** The frames of the current stack in Node's format, whatever format the app has set, without `above` and what it has called. */
 export function stackFrames(above: Function): string[] {
-  const kept = { stackTraceLimit: Error.stackTraceLimit, prepareStackTrace: Reflect.get(Error, 'prepareStackTrace') }
-  setOnError({ stackTraceLimit: 30, prepareStackTrace: undefined })
-  const holder: { stack?: unknown } = {}
-  Error.captureStackTrace(holder, above)
-  const [, ...frames] = String(holder.stack).split('\n')
-  setOnError(kept)
+  return framesIn(captureStack(above, mostFrames))
+}
+
+interface Stack {
+  readonly stack?: unknown
+}
+
+function captureStack(above: Function, frames: number): Stack {
+  const { stackTraceLimit } = Error
+  const captured: Stack = {}
+  // Not by assignment: Error may be frozen (--frozen-intrinsics).
+  Reflect.set(Error, 'stackTraceLimit', frames)
+  Error.captureStackTrace(captured, above)
+  Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
+  return captured
+}
+
+/** Makes the text of a stack when it is first asked for. */
+function framesIn(captured: Stack): string[] {
+  const format: unknown = Reflect.get(Error, 'prepareStackTrace')
+  Reflect.set(Error, 'prepareStackTrace', undefined)
+  const [, ...frames] = String(captured.stack).split('\n')
+  Reflect.set(Error, 'prepareStackTrace', format)
   return frames.map((frame) => frame.trim())
 }
 
-/** Not by assignment: Error may be frozen (--frozen-intrinsics). */
-function setOnError(properties: Readonly<Record<string, unknown>>): void {
-  for (const [name, value] of Object.entries(properties)) Reflect.set(Error, name, value)
+function placeOf(frames: readonly string[]): string | undefined {
+  const frame = frames.find((line) => !isOfNode(line))
+  return frame === undefined ? undefined : placeIn(frame)
 }
 
 function isOfNode(frame: string): boolean {

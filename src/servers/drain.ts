@@ -34,7 +34,7 @@ export async function drain(
   const keptMs = settings.afterDrain === undefined ? 0 : Math.min(untilEnd() / 5, keptForAfterDrainMs)
   const untilCut = () => Math.max(0, untilEnd() - keptMs)
   let closedByApp: Promise<unknown> | undefined
-  const startAfterDrain = () => (closedByApp ??= start(settings.afterDrain))
+  const startAfterDrain = () => (closedByApp ??= start(settings.afterDrain, context))
   const name = nameOf(server)
   const address = server.address()
   follow(connections, settings, counts)
@@ -89,8 +89,8 @@ export function nameOf(server: Server): string {
   return typeof address === 'string' ? `the server on ${address}` : `the server on port ${address.port}`
 }
 
-function start(afterDrain: DrainOptions['afterDrain']): Promise<unknown> {
-  const promise = runInsideHook(() => afterDrain?.())
+function start(afterDrain: DrainOptions['afterDrain'], context: HookContext): Promise<unknown> {
+  const promise = runInsideHook(() => afterDrain?.(context))
   promise.catch(() => {}) // it is awaited when all connections are closed; until then it must not count as unhandled
   return promise
 }

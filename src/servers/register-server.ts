@@ -142,7 +142,7 @@ async function drainOfApp(known: Registered, app: App, context: HookContext): Pr
     const isLast = [...app.draining.values()].every(Boolean)
     if (!isLast || app.isAfterDrainCalled) return promise.catch(() => {}) // the drain that called it reports its error
     app.isAfterDrainCalled = true
-    resolve(runInsideHook(() => afterDrain?.()))
+    resolve(runInsideHook(() => afterDrain?.(context)))
     return promise
   }
   app.draining.set(known, false)

@@ -48,9 +48,9 @@ function replace(signal: NodeJS.Signals, registered: Registered, original: Liste
   debug('signals', 'the %s listener of %s waits for the end of the stage flush', signal, place)
   // Calls what was registered, so that a `once` listener is called once.
   const isOnce = registered !== original
-  const callOriginal = (args: readonly unknown[]) => {
+  const callOriginal = (args: unknown[]) => {
     if (isOnce) anyEvent.removeListener(signal, ours)
-    return Reflect.apply(registered, process, args) as unknown
+    return registered.apply(process, args)
   }
   const ours: Registered = markAsOurs(
     Object.assign((...args: unknown[]) => onSignal(ours, { signal, place, call: () => callOriginal(args) }, original), {
