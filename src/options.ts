@@ -44,6 +44,10 @@ export interface ConfigureOptions {
   readonly lingerMs?: number | undefined
   /** The default of every server's `endlessMs`. */
   readonly endlessMs?: number | undefined
+  /** The default of every server's `spreadMs`. */
+  readonly spreadMs?: number | undefined
+  /** The default of every server's `closeCode`. */
+  readonly closeCode?: number | undefined
   /** The default of every server's `drainDelayMs`. */
   readonly drainDelayMs?: number | undefined
   /** The default of every server's `whileDraining`. */
@@ -56,11 +60,19 @@ export interface ConfigureOptions {
 export interface DrainOptions {
   /**
    * A connection that was used within this time stays open until it has been idle for this long. If requests keep arriving on
-   * connections that were idle for longer, the time is extended up to fourfold. Default: 1000.
+   * connections that were idle for longer, the time is extended up to fourfold. `Infinity`: an idle connection is not closed before the
+   * end of the stage, but told with its next answer. Default: 1000.
    */
   readonly lingerMs?: number | undefined
   /** How long WebSockets, event streams and half requests have to close once they were asked to. Default: `lingerMs`. */
   readonly endlessMs?: number | undefined
+  /**
+   * Over how long WebSockets and event streams are asked to end, one after the other, so that not all clients reconnect at once. At most
+   * a third of the time. Default: a millisecond for each.
+   */
+  readonly spreadMs?: number | undefined
+  /** The code that WebSockets are closed with. 1012 (service restart) makes some clients reconnect sooner. Default: 1001 (going away). */
+  readonly closeCode?: number | undefined
   /**
    * Keep accepting connections for this long after the signal, because balancers need time to notice. At most half of the time; if it
    * had to be shortened, one line on stderr says so. Default: 0; 5000 on Kubernetes.
@@ -131,8 +143,10 @@ export function checkOptions(options: unknown): Given<ConfigureOptions> {
     warnings: trueOrFalse,
     onReport: aFunction,
     onForcedEnd: aFunction,
-    lingerMs: milliseconds,
+    lingerMs: millisecondsOrForever,
     endlessMs: milliseconds,
+    spreadMs: milliseconds,
+    closeCode,
     drainDelayMs: milliseconds,
     whileDraining: oneOf('serve', 'refuse'),
     isEndless: aFunction,
@@ -142,8 +156,10 @@ export function checkOptions(options: unknown): Given<ConfigureOptions> {
 /** Checks the options of `drainOnShutdown` and returns those that were given. Throws PID1_INVALID_OPTION. */
 export function checkDrainOptions(options: unknown): Given<DrainOptions> {
   return checkAll('drainOnShutdown', options, {
-    lingerMs: milliseconds,
+    lingerMs: millisecondsOrForever,
     endlessMs: milliseconds,
+    spreadMs: milliseconds,
+    closeCode,
     drainDelayMs: milliseconds,
     whileDraining: oneOf('serve', 'refuse'),
     isEndless: aFunction,
@@ -239,6 +255,20 @@ export const longestTimerMs: number = 2 ** 31 - 1
 const milliseconds: Check = {
   expected: '0 or more milliseconds (at most 2147483647)',
   holds: (value) => typeof value === 'number' && value >= 0 && value <= longestTimerMs,
+}
+
+const millisecondsOrForever: Check = {
+  expected: `${milliseconds.expected}, or Infinity`,
+  holds: (value) => value === Infinity || milliseconds.holds(value),
+}
+
+// The codes that an endpoint may send: RFC 6455, section 7.4, and the registry of IANA.
+const closeCode: Check = {
+  expected: 'a code that a WebSocket may be closed with: 1000 to 1003, 1007 to 1014, or 3000 to 4999',
+  holds: (value) => {
+    const code = Number.isInteger(value) ? Number(value) : 0
+    return (code >= 1000 && code <= 1014 && !(code >= 1004 && code <= 1006)) || (code >= 3000 && code <= 4999)
+  },
 }
 
 const trueOrFalse: Check = { expected: 'true or false', holds: (value) => typeof value === 'boolean' }

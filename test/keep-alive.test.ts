@@ -60,6 +60,32 @@ asChildAndPid1('a connection that was just used is closed when it has been idle 
   assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
 })
 
+for (const [where, drain, configure] of [
+  ['of the server', { lingerMs: 'Infinity' }, {}],
+  ['of configure', {}, { lingerMs: 'Infinity' }],
+] as const) {
+  asChildAndPid1(
+    `lingerMs: Infinity ${where}: an idle connection stays until its next answer, which says close`,
+    async (t, pid1) => {
+      const { run, port } = await startServer(t, {
+        pid1,
+        drain,
+        configure: { ...configure, gracePeriodMs: 6000 },
+      })
+      const connection = await dial(t, port)
+      await ask(connection)
+      run.signal('SIGTERM')
+      await wait(2500)
+      connection.send(requestFor('/'))
+      assert.deepEqual(answersIn((await connection.ended).text).map(saysClose), [false, true])
+      const ended = await run.ended
+      assertStoppedWell(ended)
+      assertTook(ended.ms, { over: 2400, under: 4500 })
+      assert.deepEqual(reportIn(ended).connections, { drained: 1, ended: 0, cut: 0 })
+    },
+  )
+}
+
 asChildAndPid1('a connection that is still idle at the deadline counts as drained', async (t, pid1) => {
   const { run, port } = await startServer(t, { pid1, drain: { lingerMs: 5000 }, configure: { gracePeriodMs: 800 } })
   const connection = await dial(t, port)

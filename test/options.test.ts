@@ -86,6 +86,10 @@ const badServers: readonly BadCall[] = [
     /whileDraining.*"serve" or "refuse"/,
     /"drop"/,
   ],
+  ['a spread without end', () => drainOnShutdown(server, { spreadMs: Infinity }), /spreadMs.*0 or more/, /Infinity/],
+  ['a close code that nobody may send', () => drainOnShutdown(server, { closeCode: 1006 }), /closeCode.*1000/, /1006/],
+  ['a close code as text', () => drainOnShutdown(server, untyped({ closeCode: '1001' })), /closeCode/, /"1001"/],
+  ['a linger below forever', () => drainOnShutdown(server, { lingerMs: -Infinity }), /lingerMs.*Infinity/, /-Infinity/],
   ['afterDrain as text', () => drainOnShutdown(server, untyped({ afterDrain: 'x' })), /afterDrain.*function/, /"x"/],
 ]
 
@@ -116,6 +120,7 @@ const badOptions: readonly BadCall[] = [
   ['onReport as text', () => configure(untyped({ onReport: 'log' })), /onReport.*function/, /"log"/],
   ['a linger for all that is negative', () => configure({ lingerMs: -1 }), /lingerMs/, /-1/],
   ['endlessMs for all as text', () => configure(untyped({ endlessMs: '1' })), /endlessMs/, /"1"/],
+  ['other listeners that are none', () => configure(untyped({ otherListeners: 'late' })), /atOnce/, /"late"/],
   ['a delay for all that is NaN', () => configure({ drainDelayMs: Number.NaN }), /drainDelayMs/, /NaN/],
 ]
 
@@ -161,12 +166,14 @@ const everyOption = {
     reap: 0,
     reapAfterMs: 0,
     children: 0,
-    warnings: 0,
     otherListeners: 0,
+    warnings: 0,
     onReport: 0,
     onForcedEnd: 0,
     lingerMs: 0,
     endlessMs: 0,
+    spreadMs: 0,
+    closeCode: 0,
     drainDelayMs: 0,
     whileDraining: 0,
     isEndless: 0,
@@ -174,6 +181,8 @@ const everyOption = {
   drainOnShutdown: names<DrainOptions>({
     lingerMs: 0,
     endlessMs: 0,
+    spreadMs: 0,
+    closeCode: 0,
     drainDelayMs: 0,
     whileDraining: 0,
     isEndless: 0,

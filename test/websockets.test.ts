@@ -146,6 +146,51 @@ interface Client {
   readonly closed: Promise<{ code: number; reason: string }>
 }
 
+const ways = [
+  ['of a ws server that was handed over', { handedOver: true }],
+  ['of a server that was not', { handedOver: false }],
+  ['of a ws server without a server', { handedOver: true, way: 'noServer' }],
+] as const
+
+for (const [name, options] of ways) {
+  asChildAndPid1(`WebSockets ${name} are asked to end evenly over spreadMs`, async (t, pid1) => {
+    const configure = { spreadMs: 1500, gracePeriodMs: 10_000 }
+    const { run, port } = await startServer(t, pid1, { ...options, configure, quiet: true })
+    const sockets = await Promise.all(Array.from({ length: 300 }, () => open(t, port)))
+    run.signal('SIGTERM')
+    await run.line(/^stopping$/m)
+    const signalledAt = performance.now()
+    const times = await Promise.all(sockets.map(({ closed }) => closed.then(() => performance.now() - signalledAt)))
+    const thirds = [0, 1, 2].map((third) => times.filter((ms) => Math.min(2, Math.floor(ms / 500)) === third).length)
+    for (const count of thirds) assert.ok(count > 60 && count < 140, `Told in each third: ${thirds.join(', ')}`)
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assertTook(ended.ms, { over: 1400, under: 3000 })
+    assert.equal(reportIn(ended).connections.ended, 300)
+  })
+
+  asChildAndPid1(`ten WebSockets ${name} take no time, and get the closeCode`, async (t, pid1) => {
+    const { run, port } = await startServer(t, pid1, { ...options, configure: { closeCode: 1012 } })
+    const sockets = await Promise.all(Array.from({ length: 10 }, () => open(t, port)))
+    run.signal('SIGTERM')
+    for (const { closed } of sockets) assert.deepEqual(await closed, { code: 1012, reason: 'shutdown' })
+    const ended = await run.ended
+    assertStoppedWell(ended)
+    assertTook(ended.ms, { under: 900 })
+  })
+}
+
+asChildAndPid1('spreadMs is a third of the time at most', async (t, pid1) => {
+  const configure = { spreadMs: 60_000, gracePeriodMs: 3000 }
+  const { run, port } = await startServer(t, pid1, { handedOver: true, configure, quiet: true })
+  const sockets = await Promise.all(Array.from({ length: 30 }, () => open(t, port)))
+  run.signal('SIGTERM')
+  for (const { closed } of sockets) assert.deepEqual(await closed, told)
+  const ended = await run.ended
+  assertStoppedWell(ended)
+  assertTook(ended.ms, { over: 500, under: 1800 })
+})
+
 async function startServer(t: TestContext, pid1: boolean, options: object): Promise<{ run: Run; port: number }> {
   const run = start(t, 'servers/websocket.js', { pid1, args: [JSON.stringify({ way: 'server', ...options })] })
   return { run, port: await run.port() }

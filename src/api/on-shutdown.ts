@@ -16,7 +16,8 @@ export function onShutdown(
 ): Unregister {
   const isNamed = typeof first === 'string'
   const given: unknown = isNamed ? second : first
-  expectThat(isNamed || isHookOrResource(first), 'the name of the hook', 'a string', first)
+  const isHookOrName = isNamed || typeof first === 'function' || (typeof first === 'object' && first !== null)
+  expectThat(isHookOrName, 'the name of the hook', 'a string', first)
   expectThat(
     isHookOrResource(given),
     'the hook',

@@ -7,6 +7,7 @@ import type { DrainSettings } from './drain-settings.ts'
 import { endLongLived } from './end-long-lived.ts'
 import { hasUnanswered, waitsForClient } from './http2-streams.ts'
 import { hasOrdinaryRequests } from './ordinary-requests.ts'
+import { newPace, type Pace, spreadOver } from './pace.ts'
 import { newAllowances, newScanTimer, postponeUntil, type Scan, takeAllowance } from './scan.ts'
 import { stalledMs } from './stalled-requests.ts'
 
@@ -27,6 +28,7 @@ export async function closeConnections(
   const longestLingerMs = Math.min(slowClientsLingers * lingerMs, untilCut() / 2)
   const nextAllowance = newAllowances(beganAt)
   const timer = newScanTimer()
+  const telling: Telling = { ...settings, wholeMs: cutAt - beganAt, pace: undefined }
   let isAccepting = true
   const isOver = () => !isAccepting && connections.all.size === 0
   connections.onChange = () => (isOver() ? timer.scanNow() : timer.scanSoon())
@@ -43,7 +45,7 @@ export async function closeConnections(
       asOf,
       nextAt: Infinity,
       mayCloseAt: mayCloseAt(connections, lingerMs, beganAt, longestLingerMs),
-      endLongLivedBy: cutAt - Math.min(endlessMs, (cutAt - beganAt) / 2),
+      endLongLivedBy: cutAt - Math.min(endlessMs + spreadFor(connections.all.size, telling), (cutAt - beganAt) / 2),
       allowance: nextAllowance(connections.all.size, asOf, sleepsUntil),
     }
     const busy = closeIdleConnections(connections, settings, scan)
@@ -52,7 +54,7 @@ export async function closeConnections(
       limitPipeline(connections, connection, scan)
       limitStall(connections, connection, beganAt, scan)
     }
-    closeLongLived(busy, endlessMs, scan)
+    closeLongLived(busy, telling, scan)
     if (!isAccepting && idle === 0 && busy.every(({ closeBy }) => closeBy !== undefined)) onOnlyLongLived()
     nextAt = scan.nextAt
   }
@@ -73,11 +75,8 @@ function mayCloseAt(connections: Connections, lingerMs: number, beganAt: number,
 }
 
 /** Closes the connections that have been idle for long enough. Returns the busy ones. */
-function closeIdleConnections(
-  connections: Connections,
-  { lingerMs, whileDraining }: DrainSettings,
-  scan: Scan,
-): Connection[] {
+function closeIdleConnections(connections: Connections, settings: DrainSettings, scan: Scan): Connection[] {
+  const { lingerMs, keepsIdle, whileDraining } = settings
   const busy = []
   for (const connection of connections.all.values()) {
     if (isPassedOn(connection)) {
@@ -90,6 +89,7 @@ function closeIdleConnections(
       continue
     }
     if (!connection.countsAsEnded) connection.closeBy = undefined
+    if (keepsIdle && connection.goawaySentAt === undefined) continue
     if (connection.session === undefined) closeIdle(connections, connection, scan)
     else closeIdleSession(connection, whileDraining === 'refuse' ? 0 : lingerMs, scan)
   }
@@ -150,22 +150,41 @@ function limitStall(connections: Connections, connection: Connection, beganAt: n
   postponeUntil(scan, connection.checkStalledAt)
 }
 
+/** How the long-lived connections of a server are asked to end. */
+interface Telling extends Pick<DrainSettings, 'endlessMs' | 'spreadMs' | 'closeCode'> {
+  /** The time of the drain. */
+  readonly wholeMs: number
+  /** Undefined until the first one is asked. */
+  pace: Pace | undefined
+}
+
+function spreadFor(count: number, { spreadMs, wholeMs }: Telling): number {
+  return spreadOver(count, spreadMs, wholeMs)
+}
+
 /**
  * Ends WebSockets, event streams and connections with a part of a request head. They are asked to end when all ordinary requests are
- * answered, or when only their own time is left. They are closed `endlessMs` later.
+ * answered, or when only their own time is left, evenly over `spreadMs`. Each is closed `endlessMs` later.
  */
-function closeLongLived(busy: readonly Connection[], endlessMs: number, scan: Scan): void {
+function closeLongLived(busy: readonly Connection[], telling: Telling, scan: Scan): void {
+  const { endlessMs, closeCode } = telling
   // Node emits no event when the answer to a stream begins, and an event stream that has begun is not an ordinary request any more.
   if (busy.some(({ session }) => session !== undefined && hasUnanswered(session))) {
     postponeUntil(scan, scan.asOf + unansweredMs)
   }
-  if (busy.some(hasOrdinaryRequests) && postponeUntil(scan, scan.endLongLivedBy)) return
+  // Once the first ones are asked, a further request does not change the pace of the others.
+  if (telling.pace === undefined && busy.some(hasOrdinaryRequests) && postponeUntil(scan, scan.endLongLivedBy)) return
+  if (busy.length > 0) telling.pace ??= newPace(busy.length, spreadFor(busy.length, telling), scan.asOf)
   for (const connection of busy) {
     if (hasOrdinaryRequests(connection)) {
-      if (connection.session !== undefined) endLongLived(connection)
+      if (connection.session !== undefined) endLongLived(connection, closeCode)
       continue
     }
-    endLongLived(connection)
+    if (connection.closeBy === undefined && telling.pace?.takeOne(scan.asOf) === false) {
+      postponeUntil(scan, telling.pace.nextAt(scan.asOf))
+      continue
+    }
+    endLongLived(connection, closeCode)
     connection.closeBy ??= scan.asOf + endlessMs
     if (postponeUntil(scan, connection.closeBy)) continue
     connection.countsAsEnded ||= connection.session === undefined || !waitsForClient(connection.session)

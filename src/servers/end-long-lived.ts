@@ -6,16 +6,16 @@ import { endLongLivedStreams, openStreams } from './http2-streams.ts'
 import { sendGoingAway } from './websockets.ts'
 
 /**
- * Asks a long-lived connection to end: a WebSocket by 1001, an event stream by the end of its answer. A part of a request head is left
+ * Asks a long-lived connection to end: a WebSocket by `closeCode`, an event stream by the end of its answer. A part of a request head is left
  * alone, because it may still become a request.
  */
-export function endLongLived(connection: Connection): void {
+export function endLongLived(connection: Connection, closeCode: number): void {
   const { socket, session, responses } = connection
   const isOpen = session === undefined ? responses.length > 0 || isUpgraded(socket) : openStreams(session).length > 0
   if (connection.countsAsEnded || !isOpen) return
   connection.countsAsEnded = session === undefined || endLongLivedStreams(session)
   if (session !== undefined) return
-  if (isUpgraded(socket)) return sendGoingAway(socket)
+  if (isUpgraded(socket)) return sendGoingAway(socket, closeCode)
   for (const response of responses) response.on('error', () => {}) // 'write after end': the app may continue to write
   if (answer503InsteadOfApp(socket, responses[0])) return
   for (const response of responses) endAnswer(response, socket)

@@ -27,8 +27,8 @@ export function registerWebSocketServer(server: WebSocketServer, options: Given<
   sockets.unregister = registerHook({
     name: 'WebSocket server',
     stage: 'intake',
-    hook: async () => {
-      const ended = await endWebSockets(server, drainSettings(sockets.options).endlessMs, isTracked)
+    hook: async (context) => {
+      const ended = await endWebSockets(server, drainSettings(sockets.options), context.remainingMs(), isTracked)
       countsOfReport().ended += ended
     },
   })

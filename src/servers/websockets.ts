@@ -2,14 +2,13 @@ import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { DrainSettings } from './drain-settings.ts'
+import { newPace, spreadOver } from './pace.ts'
 import { performance } from '../time/timers.ts'
 import { pause } from '../time/wait.ts'
 import { watchFrames, writeFrame } from './websocket-frames.ts'
 
-const goingAway = 1001
 const reason = 'shutdown'
-// FIN and opcode 8, then the length of the payload, unmasked like everything that a server sends: the code 1001 and the reason.
-const closeFrame = Buffer.from([0x88, 2 + reason.length, goingAway >> 8, goingAway & 0xff, ...Buffer.from(reason)])
 
 /** The clients of `ws` by their socket. */
 const clientOf = new WeakMap<Duplex, WebSocket>()
@@ -74,24 +73,35 @@ export function watchUpgrades(server: EventEmitter): void {
   })
 }
 
-/** Sends 1001 (going away): `ws` does so for its clients; for another library's the close frame is written here. */
-export function sendGoingAway(socket: Socket): void {
+/** Sends a close frame: `ws` does so for its clients; for another library's it is written here. */
+export function sendGoingAway(socket: Socket, closeCode: number): void {
   const client = clientOf.get(socket)
-  if (client !== undefined) client.close(goingAway, reason)
-  else if (socket.writable) writeFrame(socket, closeFrame)
+  if (client !== undefined) client.close(closeCode, reason)
+  else if (socket.writable) writeFrame(socket, closeFrame(closeCode))
+}
+
+/** FIN and opcode 8, then the length of the payload, unmasked like everything that a server sends: the code and the reason. */
+function closeFrame(code: number): Buffer {
+  return Buffer.from([0x88, 2 + reason.length, code >> 8, code & 0xff, ...Buffer.from(reason)])
 }
 
 /**
- * For a WebSocketServer without an http server of its own (`noServer`): sends 1001 to its clients, and terminates them after `endlessMs`.
- * Clients on a tracked connection are left to the drain of that server. Resolves with their number.
+ * For a WebSocketServer without an http server of its own (`noServer`): sends a close frame to its clients, evenly over their time, and
+ * terminates them `endlessMs` later. Clients on a tracked connection are left to the drain of that server. Resolves with their number.
  */
 export async function endWebSockets(
   server: WebSocketServer,
-  endlessMs: number,
+  { endlessMs, spreadMs, closeCode }: Pick<DrainSettings, 'endlessMs' | 'spreadMs' | 'closeCode'>,
+  wholeMs: number,
   isTracked: (socket: Duplex | undefined) => boolean,
 ): Promise<number> {
   const clients = [...server.clients].filter((client) => !isTracked(socketOf(client)))
-  for (const client of clients) client.close(goingAway, reason)
+  const beganAt = performance.now()
+  const pace = newPace(clients.length, spreadOver(clients.length, spreadMs, wholeMs), beganAt)
+  for (const client of clients) {
+    while (!pace.takeOne(performance.now())) await pause(pace.nextAt(performance.now()) - performance.now())
+    client.close(closeCode, reason)
+  }
   const until = performance.now() + endlessMs
   while (clients.some((client) => server.clients.has(client)) && performance.now() < until) await pause(5)
   for (const client of clients) client.terminate()
