@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
+import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { Pid1Error } from './errors.ts'
 import type { Hook } from './hook.ts'
@@ -71,6 +72,11 @@ export interface DrainOptions {
    * a third of the time. Default: a millisecond for each.
    */
   readonly spreadMs?: number | undefined
+  /**
+   * Only for a server of `node:net` or `node:tls`: asks a client in the words of its protocol to go. Its connection is closed `endlessMs`
+   * later. Without it, connections have the time of the stage to end by themselves.
+   */
+  readonly goodbye?: ((socket: Socket) => unknown) | undefined
   /** The code that WebSockets are closed with. 1012 (service restart) makes some clients reconnect sooner. Default: 1001 (going away). */
   readonly closeCode?: number | undefined
   /**
@@ -163,6 +169,7 @@ export function checkDrainOptions(options: unknown): Given<DrainOptions> {
     drainDelayMs: milliseconds,
     whileDraining: oneOf('serve', 'refuse'),
     isEndless: aFunction,
+    goodbye: aFunction,
     afterDrain: aFunction,
   })
 }

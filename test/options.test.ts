@@ -90,6 +90,12 @@ const badServers: readonly BadCall[] = [
   ['a close code that nobody may send', () => drainOnShutdown(server, { closeCode: 1006 }), /closeCode.*1000/, /1006/],
   ['a close code as text', () => drainOnShutdown(server, untyped({ closeCode: '1001' })), /closeCode/, /"1001"/],
   ['a linger below forever', () => drainOnShutdown(server, { lingerMs: -Infinity }), /lingerMs.*Infinity/, /-Infinity/],
+  [
+    'goodbye for a server that has one of its own',
+    () => drainOnShutdown(server, { goodbye: hook }),
+    /goodbye.*net/,
+    /Server/,
+  ],
   ['afterDrain as text', () => drainOnShutdown(server, untyped({ afterDrain: 'x' })), /afterDrain.*function/, /"x"/],
 ]
 
@@ -186,6 +192,7 @@ const everyOption = {
     drainDelayMs: 0,
     whileDraining: 0,
     isEndless: 0,
+    goodbye: 0,
     afterDrain: 0,
   }),
   onShutdown: names<HookOptions>({ stage: 0, timeoutMs: 0 }),

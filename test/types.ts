@@ -32,6 +32,7 @@ import type {
   Unregister,
 } from 'pid1'
 import plugin, { type Pid1FastifyOptions } from 'pid1/fastify'
+import { Server as SocketIoServer } from 'socket.io'
 import { WebSocketServer } from 'ws'
 
 expectTypeOf<keyof typeof pid1>().toEqualTypeOf<
@@ -82,6 +83,7 @@ pid1.drainOnShutdown(new Koa().listen(0))
 pid1.drainOnShutdown(serve({ fetch: new Hono().fetch }))
 pid1.drainOnShutdown(fastify().server)
 expectTypeOf(pid1.drainOnShutdown(new WebSocketServer({ noServer: true }))).toEqualTypeOf<WebSocketServer>()
+pid1.drainOnShutdown(new SocketIoServer(3000))
 expectTypeOf(pid1.undrain).toEqualTypeOf<(server: DrainableServer) => void>()
 // @ts-expect-error: the app, not the server that its `listen()` returns
 pid1.drainOnShutdown(express())
@@ -91,8 +93,7 @@ pid1.drainOnShutdown(new Koa())
 pid1.drainOnShutdown(fastify())
 // @ts-expect-error: the app, not what `serve()` returns
 pid1.drainOnShutdown(new Hono())
-// @ts-expect-error: a server of no known protocol
-pid1.drainOnShutdown(createNetServer())
+pid1.drainOnShutdown(createNetServer(), { goodbye: (socket) => socket.end('BYE\r\n') })
 // @ts-expect-error: a port
 pid1.drainOnShutdown(3000)
 expectTypeOf<Parameters<NonNullable<DrainOptions['isEndless']>>>().toEqualTypeOf<

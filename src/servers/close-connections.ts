@@ -54,7 +54,7 @@ export async function closeConnections(
       limitPipeline(connections, connection, scan)
       limitStall(connections, connection, beganAt, scan)
     }
-    closeLongLived(busy, telling, scan)
+    closeLongLived(connections, busy, telling, scan)
     if (!isAccepting && idle === 0 && busy.every(({ closeBy }) => closeBy !== undefined)) onOnlyLongLived()
     nextAt = scan.nextAt
   }
@@ -166,7 +166,7 @@ function spreadFor(count: number, { spreadMs, wholeMs }: Telling): number {
  * Ends WebSockets, event streams and connections with a part of a request head. They are asked to end when all ordinary requests are
  * answered, or when only their own time is left, evenly over `spreadMs`. Each is closed `endlessMs` later.
  */
-function closeLongLived(busy: readonly Connection[], telling: Telling, scan: Scan): void {
+function closeLongLived(connections: Connections, busy: readonly Connection[], telling: Telling, scan: Scan): void {
   const { endlessMs, closeCode } = telling
   // Node emits no event when the answer to a stream begins, and an event stream that has begun is not an ordinary request any more.
   if (busy.some(({ session }) => session !== undefined && hasUnanswered(session))) {
@@ -177,14 +177,14 @@ function closeLongLived(busy: readonly Connection[], telling: Telling, scan: Sca
   if (busy.length > 0) telling.pace ??= newPace(busy.length, spreadFor(busy.length, telling), scan.asOf)
   for (const connection of busy) {
     if (hasOrdinaryRequests(connection)) {
-      if (connection.session !== undefined) endLongLived(connection, closeCode)
+      if (connection.session !== undefined) endLongLived(connections, connection, closeCode)
       continue
     }
     if (connection.closeBy === undefined && telling.pace?.takeOne(scan.asOf) === false) {
       postponeUntil(scan, telling.pace.nextAt(scan.asOf))
       continue
     }
-    endLongLived(connection, closeCode)
+    endLongLived(connections, connection, closeCode)
     connection.closeBy ??= scan.asOf + endlessMs
     if (postponeUntil(scan, connection.closeBy)) continue
     connection.countsAsEnded ||= connection.session === undefined || !waitsForClient(connection.session)

@@ -5,6 +5,7 @@ import { debug } from '../log.ts'
 import type { DrainOptions } from '../options.ts'
 import { nodeSymbol } from '../platform/private-fields.ts'
 import type { Running } from '../state.ts'
+import type { SocketIoServer } from './socket-io.ts'
 import { type Connection, isBrokenOffByApp, newConnection } from './connection.ts'
 
 /** A server of http, https or http2. */
@@ -34,6 +35,8 @@ export interface Connections {
   /** A connection that has been idle for this long may be closed. */
   lingerMs: number
   isEndless: DrainOptions['isEndless']
+  /** The Socket.IO servers that are attached to the server. */
+  readonly socketIo: Set<SocketIoServer>
   /** When the close was announced (`performance.now()`): from then on every answer says `Connection: close`. Infinity before. */
   closeAnnouncedAt: number
   /** When the drain delay ends, in which the close is announced to one connection after the other. -Infinity without a delay. */
@@ -74,6 +77,7 @@ export function trackConnections(server: Server): Connections {
     counts: undefined,
     lingerMs: Infinity,
     isEndless: undefined,
+    socketIo: new Set(),
     closeAnnouncedAt: Infinity,
     delayEndsAt: -Infinity,
     stopWatching: undefined,

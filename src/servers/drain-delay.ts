@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import { registerHook } from '../hooks/register-hook.ts'
 import { warn } from '../log.ts'
 import { isClusterWorker } from '../platform/this-process.ts'
@@ -6,6 +7,7 @@ import { pause } from '../time/wait.ts'
 import { spreadCloseOver } from './announce-close.ts'
 import { follow } from './drain.ts'
 import { drainSettings } from './drain-settings.ts'
+import { waitingNetServers } from './net-server.ts'
 import { countsOfReport, registeredServers } from './register-server.ts'
 
 /** Shutdowns whose line about a shortened delay is printed. */
@@ -16,8 +18,10 @@ const shortened = new WeakSet<Running>()
  * balancers have noticed that this instance is not ready any more.
  */
 export function registerDrainDelay(running: Running): void {
-  const servers = registeredServers().filter(({ server }) => server.listening || isClusterWorker())
-  const wantedMs = Math.max(0, ...servers.map(({ options }) => drainSettings(options).drainDelayMs))
+  const accepts = ({ server }: { readonly server: Server }) => server.listening || isClusterWorker()
+  const servers = registeredServers().filter(accepts)
+  const others = waitingNetServers().filter(accepts)
+  const wantedMs = Math.max(0, ...[...servers, ...others].map(({ options }) => drainSettings(options).drainDelayMs))
   if (wantedMs === 0) return
   registerHook({
     name: 'drainDelayMs',

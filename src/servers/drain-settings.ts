@@ -9,7 +9,7 @@ export type DrainSettings = Required<Omit<Given<DrainOptions>, MayBeMissing>> &
     readonly keepsIdle: boolean
   }
 
-type MayBeMissing = 'afterDrain' | 'isEndless' | 'spreadMs'
+type MayBeMissing = 'afterDrain' | 'goodbye' | 'isEndless' | 'spreadMs'
 
 export function drainSettings(options: Given<DrainOptions>): DrainSettings {
   // A person waits for the exit, so no default makes the drain longer.

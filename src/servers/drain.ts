@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Pid1Error } from '../errors.ts'
 import type { HookContext } from '../hook.ts'
@@ -10,8 +11,9 @@ import { closeConnections, slowClientsLingers } from './close-connections.ts'
 import { closeAll, type Connections, type Counts, type Server } from './connections.ts'
 import { cutRemaining } from './cut-requests.ts'
 import { type DrainSettings, drainSettings, lastBytesMs } from './drain-settings.ts'
-import { stopListening } from './listener/stop-listening.ts'
+import { stopListening, type Stopping } from './listener/stop-listening.ts'
 import { refuseRequests } from './refuse-requests.ts'
+import { isHandshake, isLongPoll } from './socket-io.ts'
 import { waitForDelivery } from './wait-for-delivery.ts'
 import { watchRequests } from './watch-requests.ts'
 
@@ -29,27 +31,24 @@ export async function drain(
   context: HookContext,
 ): Promise<void> {
   const settings = drainSettings(options)
-  const untilEnd = () => Math.max(0, context.remainingMs() - lastBytesMs)
-  // Even if requests have to be cut, the app's own close still has its time.
-  const keptMs = settings.afterDrain === undefined ? 0 : Math.min(untilEnd() / 5, keptForAfterDrainMs)
-  const untilCut = () => Math.max(0, untilEnd() - keptMs)
+  const { untilEnd, untilCut } = timeOf(settings, context)
   let closedByApp: Promise<unknown> | undefined
-  const startAfterDrain = () => (closedByApp ??= start(settings.afterDrain, context))
+  const closeByApp = () => (closedByApp ??= startAfterDrain(settings.afterDrain, context))
   const name = nameOf(server)
   const address = server.address()
   follow(connections, settings, counts)
 
   // 1. Stop new connections in the kernel. Those that are made are accepted; then the listener closes.
-  const { refuses, closed } = stopListening(server, untilCut() - readMs)
+  const { closed } = await stopAccepting(server, untilCut)
 
-  // 2. Announce the close on every connection. A client that is told to close reconnects, and must not hit the listener while it closes.
-  // But a long queue empties only when clients close their connections.
-  if (!refuses) await within(Math.min(longestCloseMs, untilCut()), closed, () => {})
+  // 2. Announce the close on every connection.
   announceClose(connections)
-  const stopRefusing = refuseRequests(server, settings.whileDraining === 'refuse')
+  const isNewSession = (request: IncomingMessage) => isHandshake(connections.socketIo, request)
+  const few = connections.socketIo.size > 0 ? isNewSession : 'none'
+  const stopRefusing = refuseRequests(server, settings.whileDraining === 'refuse' ? 'all' : few)
 
   // 3. Close every connection when its requests are answered and it is idle, or when it was asked to end.
-  await closeConnections(connections, settings, closed, untilCut, startAfterDrain)
+  await closeConnections(connections, settings, closed, untilCut, closeByApp)
 
   // 4. Cut what is left when the time is up.
   const unanswered = await cutRemaining(connections)
@@ -63,7 +62,7 @@ export async function drain(
   if (reset > 0) unanswered.unshift(`${counted(reset, 'connection')} that it had no time to accept`)
 
   // 5. Let the app close what it has, and clients receive their answers.
-  const closing = startAfterDrain() // before `untilEnd()`, because it may block
+  const closing = closeByApp() // before `untilEnd()`, because it may block
   const [afterDrain] = await within(untilEnd(), Promise.allSettled([closing]), () => [])
   if (connections.used) await waitUntilDelivered(address, settings.endlessMs, untilEnd())
 
@@ -79,7 +78,14 @@ export async function drain(
 
 /** Starts following the requests of a server, and counting its connections. */
 export function follow(connections: Connections, { lingerMs, isEndless }: DrainSettings, counts: Counts): void {
-  Object.assign(connections, { counts, lingerMs, isEndless } satisfies Partial<Connections>)
+  const { socketIo } = connections
+  const isEndlessOrLongPoll: Connections['isEndless'] = (request) =>
+    isEndless?.(request) ?? (isLongPoll(socketIo, request) ? true : undefined)
+  Object.assign(connections, {
+    counts,
+    lingerMs,
+    isEndless: socketIo.size > 0 ? isEndlessOrLongPoll : isEndless,
+  } satisfies Partial<Connections>)
   watchRequests(connections)
 }
 
@@ -89,18 +95,49 @@ export function nameOf(server: Server): string {
   return typeof address === 'string' ? `the server on ${address}` : `the server on port ${address.port}`
 }
 
-function start(afterDrain: DrainOptions['afterDrain'], context: HookContext): Promise<unknown> {
+interface DrainTime {
+  /** Until the drain must be over. */
+  readonly untilEnd: () => number
+  /** Until what is left is cut: even then, the app's own close still has its time. */
+  readonly untilCut: () => number
+}
+
+/** The time of a drain, in milliseconds that are left. */
+export function timeOf({ afterDrain }: DrainSettings, context: HookContext): DrainTime {
+  const untilEnd = () => Math.max(0, context.remainingMs() - lastBytesMs)
+  const keptMs = afterDrain === undefined ? 0 : Math.min(untilEnd() / 5, keptForAfterDrainMs)
+  return { untilEnd, untilCut: () => Math.max(0, untilEnd() - keptMs) }
+}
+
+/**
+ * Stops new connections, and waits until the kernel refuses them: a client that is asked to go connects again, and must not hit the
+ * listener while it closes. But a long queue empties only when clients close their connections.
+ */
+export async function stopAccepting(server: Server, untilCut: () => number): Promise<Pick<Stopping, 'closed'>> {
+  const { refuses, closed } = stopListening(server, untilCut() - readMs)
+  if (!refuses) await within(Math.min(longestCloseMs, untilCut()), closed, () => {})
+  return { closed }
+}
+
+export function startAfterDrain(afterDrain: DrainOptions['afterDrain'], context: HookContext): Promise<unknown> {
   const promise = runInsideHook(() => afterDrain?.(context))
   promise.catch(() => {}) // it is awaited when all connections are closed; until then it must not count as unhandled
   return promise
 }
 
-async function waitUntilDelivered(address: AddressInfo | string | null, endlessMs: number, ms: number): Promise<void> {
+export async function waitUntilDelivered(
+  address: AddressInfo | string | null,
+  endlessMs: number,
+  ms: number,
+): Promise<void> {
   if (typeof address !== 'object' || address === null) return
   await waitForDelivery(address, endlessMs, Math.min(slowClientsLingers * endlessMs, ms))
 }
 
-function throwWhatFailed(unanswered: readonly string[], afterDrain: PromiseSettledResult<unknown> | undefined): void {
+export function throwWhatFailed(
+  unanswered: readonly string[],
+  afterDrain: PromiseSettledResult<unknown> | undefined,
+): void {
   const failed = afterDrain?.status === 'rejected'
   if (failed && unanswered.length > 0) warnOf('afterDrain failed', afterDrain.reason)
   if (unanswered.length > 0)

@@ -9,13 +9,19 @@ import { interceptEvents } from './intercept-events.ts'
 const ignored = new WeakSet<object>()
 
 /**
- * From now on upgrades and tunnels are answered 503, because they would have no end. With `requestsToo` all requests are. Returns a
- * function that stops refusing.
+ * From now on upgrades and tunnels are answered 503, because they would have no end. So are the requests that `refused` says. Returns a function that
+ * stops refusing.
  */
-export function refuseRequests(server: EventEmitter, requestsToo: boolean): () => void {
+export function refuseRequests(
+  server: EventEmitter,
+  refused: 'all' | 'none' | ((request: IncomingMessage) => boolean),
+): () => void {
+  const isRefused = (event: string | symbol, request: unknown) =>
+    typeof refused === 'function' ? event === 'request' && refused(request as IncomingMessage) : refused === 'all'
   const stopIntercepting = interceptEvents(server, (emit, event, args) => {
     if (isIgnored(event, args[0])) return true
-    const refusal = refusalsOfUpgrades.get(event) ?? (requestsToo ? refusalsOfRequests.get(event) : undefined)
+    const refusal =
+      refusalsOfUpgrades.get(event) ?? (isRefused(event, args[0]) ? refusalsOfRequests.get(event) : undefined)
     if (isRequestOfHttp1(event, args[0])) {
       nextTick(() => void (refusal === undefined ? emit(event, ...args) : refusal(...(args as never[]))))
       return true
@@ -25,7 +31,7 @@ export function refuseRequests(server: EventEmitter, requestsToo: boolean): () =
     return true
   })
   // Without a listener for this event, Node itself asks the client for the body.
-  if (requestsToo) server.on('checkContinue', answer503BeforeBody)
+  if (refused === 'all') server.on('checkContinue', answer503BeforeBody)
   return () => {
     server.off('checkContinue', answer503BeforeBody)
     stopIntercepting()

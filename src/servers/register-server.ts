@@ -6,6 +6,7 @@ import type { DrainOptions, Given } from '../options.ts'
 import { state } from '../state.ts'
 import { type Resolvable, withResolvers } from '../time/wait.ts'
 import { type Unregister, unregisterBy } from '../unregister.ts'
+import type { SocketIoServer } from './socket-io.ts'
 import { type Connections, type Counts, isServer, type Server, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, nameOf } from './drain.ts'
 import { holdAppClose, holdCloseEvent } from './hold-app-close.ts'
@@ -33,6 +34,8 @@ interface Registered {
 /** The servers that listen with one handler are drained as one: Fastify's `localhost` is two addresses, each with a server. */
 interface App {
   options: Given<DrainOptions>
+  /** What is closed after `afterDrain`. */
+  readonly closers: Set<{ close(): unknown }>
   /** Servers that listen and were not registered themselves. */
   readonly further: Set<Registered>
   /** Servers whose drain is in progress, and whether each has answered its requests. */
@@ -41,6 +44,14 @@ interface App {
   afterDrain: Resolvable<unknown>
   /** afterDrain was called: a server that begins to listen after that does not call it again. */
   isAfterDrainCalled: boolean
+}
+
+/** A Socket.IO server is closed when its http server is drained: its adapter lets the other instances know. */
+export function registerSocketIoServer(io: SocketIoServer, httpServer: Server, options: Given<DrainOptions>): void {
+  registerServer(httpServer, options)
+  const known = registered.get(httpServer)
+  known?.connections.socketIo.add(io)
+  known?.app?.closers.add(io)
 }
 
 export function registerServer(server: Server, options: Given<DrainOptions>): void {
@@ -76,7 +87,14 @@ export function countsOfReport(): Counts {
 }
 
 function newApp(options: Given<DrainOptions>): App {
-  return { options, further: new Set(), draining: new Map(), afterDrain: withResolvers(), isAfterDrainCalled: false }
+  return {
+    options,
+    closers: new Set(),
+    further: new Set(),
+    draining: new Map(),
+    afterDrain: withResolvers(),
+    isAfterDrainCalled: false,
+  }
 }
 
 function track(server: Server, app: App, isFurther: boolean): void {
@@ -124,14 +142,26 @@ function register(known: Registered): void {
 
 /** The app gets 'close' when the drain is over. With an afterDrain it gets 'close' at once, because afterDrain may wait for that event. */
 function drainAndEmitClose(known: Registered, app: App, context: HookContext): Promise<void> {
-  const emitClose = app.options.afterDrain === undefined ? holdCloseEvent(known.server) : () => {}
+  const emitClose = afterDrainOf(app) === undefined ? holdCloseEvent(known.server) : () => {}
   const draining = drainOfApp(known, app, context)
   void draining.then(emitClose, emitClose)
   return draining
 }
 
+/** The app's own afterDrain, and then the close of what is attached. */
+function afterDrainOf({ options: { afterDrain }, closers }: App): DrainOptions['afterDrain'] {
+  if (closers.size === 0) return afterDrain
+  return async (context) => {
+    try {
+      await afterDrain?.(context)
+    } finally {
+      for (const closer of closers) await closer.close()
+    }
+  }
+}
+
 async function drainOfApp(known: Registered, app: App, context: HookContext): Promise<void> {
-  const { afterDrain } = app.options
+  const afterDrain = afterDrainOf(app)
   if (app.draining.size === 0) {
     app.afterDrain = withResolvers()
     app.isAfterDrainCalled = false
