@@ -5,7 +5,8 @@ import { close, type Connections, isPassedOn } from './connections.ts'
 import { endStalled, reset } from './cut-requests.ts'
 import type { DrainSettings } from './drain-settings.ts'
 import { endLongLived } from './end-long-lived.ts'
-import { hasUnanswered, waitsForClient } from './http2-streams.ts'
+import { endStreamingCalls } from './grpc.ts'
+import { hasUnanswered, openStreams, waitsForClient } from './http2-streams.ts'
 import { hasOrdinaryRequests } from './ordinary-requests.ts'
 import { newPace, type Pace, spreadOver } from './pace.ts'
 import { newAllowances, newScanTimer, postponeUntil, type Scan, takeAllowance } from './scan.ts'
@@ -187,6 +188,11 @@ function closeLongLived(connections: Connections, busy: readonly Connection[], t
     endLongLived(connections, connection, closeCode)
     connection.closeBy ??= scan.asOf + endlessMs
     if (postponeUntil(scan, connection.closeBy)) continue
+    if (connection.session !== undefined && endStreamingCalls(openStreams(connection.session))) {
+      connection.closeBy = scan.asOf + statusMs
+      postponeUntil(scan, connection.closeBy)
+      continue
+    }
     connection.countsAsEnded ||= connection.session === undefined || !waitsForClient(connection.session)
     // A client that has not taken everything in time is reset: otherwise the drain would wait again, for what the kernel still holds.
     if (connection.socket.writableLength > 0) reset(connection.socket)
@@ -211,6 +217,9 @@ const unansweredMs = 250
 
 // A client hardly uses a connection at the very moment at which it has been idle for this long.
 const longIdleMs = 10_000
+
+// How long the status of a call that was ended has to reach its client.
+const statusMs = 100
 
 // With a short linger a client whose packets were lost still has time to send them again.
 const leastStalledMs = 1000

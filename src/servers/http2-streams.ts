@@ -2,6 +2,7 @@ import type { Http2ServerRequest, ServerHttp2Session, ServerHttp2Stream } from '
 import { nodeSymbol } from '../platform/private-fields.ts'
 import { turnOfLoop } from '../time/wait.ts'
 import { answer503OnStream } from './answer-503.ts'
+import { endStreamingCalls, isStreamingCall } from './grpc.ts'
 import { isLongLivedAnswer } from './long-lived.ts'
 
 /** Found once, because `openStreams` is called for every session of every scan. */
@@ -41,11 +42,13 @@ export function bytesMovedIn({ state }: ServerHttp2Session): string {
 }
 
 /**
- * Ends long-lived streams: cleanly if the answer has begun, else with 503. Returns whether there were any.
+ * Ends long-lived streams: cleanly if the answer has begun, else with 503. A streaming call of gRPC has the time of its session to end by
+ * itself. Returns whether there were any.
  */
 export function endLongLivedStreams(session: ServerHttp2Session): boolean {
   const streams = openStreams(session).filter(isLongLivedStream)
   for (const stream of streams) {
+    if (isStreamingCall(stream)) continue
     stream.on('error', () => {}) // 'write after end': the app may continue to write
     if (stream.headersSent) stream.end()
     else answer503OnStream(stream)
@@ -63,6 +66,7 @@ export async function cutStreams(session: ServerHttp2Session): Promise<{ method:
     name: nameOfStream(stream), // not known any more when the stream has closed
     isUnanswered: !stream.headersSent,
   }))
+  endStreamingCalls(openStreams(session))
   for (const stream of openStreams(session)) {
     stream.on('error', () => {})
     if (!stream.headersSent && !stream.destroyed) answer503OnStream(stream)

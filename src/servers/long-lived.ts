@@ -4,17 +4,22 @@ import type { DrainOptions } from '../options.ts'
 
 type AskedRequest = Parameters<NonNullable<DrainOptions['isEndless']>>[0]
 
-/** What the app has answered, by response or stream. */
-const saidByApp = new WeakMap<object, boolean>()
+/** What is known of an answer, by its response or stream: the app has said it, or its protocol. */
+const known = new WeakMap<object, boolean>()
 
 /** Asks the app once whether an answer is long-lived: when the drain begins, or when the request arrives during the drain. */
 export function askApp(isEndless: DrainOptions['isEndless'], answer: object, request: AskedRequest): void {
   try {
     const said = isEndless?.(request)
-    if (typeof said === 'boolean') saidByApp.set(answer, said)
+    if (typeof said === 'boolean') known.set(answer, said)
   } catch (error) {
     warnOf('isEndless failed', error)
   }
+}
+
+/** The answer is long-lived, whatever its head says. */
+export function markAsLongLived(answer: object): void {
+  known.set(answer, true)
 }
 
 /**
@@ -22,7 +27,7 @@ export function askApp(isEndless: DrainOptions['isEndless'], answer: object, req
  * `EventSource` can only GET, and a stream that answers a POST (a chat completion, a tool's result) is a request like any other.
  */
 export function isLongLivedAnswer(answer: object, method: string, head: string): boolean {
-  return saidByApp.get(answer) ?? (method === 'GET' && /^content-type:\s*text\/event-stream/im.test(head))
+  return known.get(answer) ?? (method === 'GET' && /^content-type:\s*text\/event-stream/im.test(head))
 }
 
 /**

@@ -6,6 +6,7 @@ import type { DrainOptions, Given } from '../options.ts'
 import { state } from '../state.ts'
 import { type Resolvable, withResolvers } from '../time/wait.ts'
 import { type Unregister, unregisterBy } from '../unregister.ts'
+import { type GrpcServer, http2ServersOf, watchCalls } from './grpc.ts'
 import type { SocketIoServer } from './socket-io.ts'
 import { type Connections, type Counts, isServer, type Server, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, nameOf } from './drain.ts'
@@ -19,6 +20,8 @@ const registered = new WeakMap<object, Registered>()
 const handlers = new WeakMap<object, WeakRef<Registered>>()
 /** The servers that wait for their drain. */
 const waiting = new Set<Registered>()
+/** gRPC servers, whose http2 servers are further servers of one app. */
+const grpcServers = new Map<GrpcServer, App>()
 let isWatchingListeners = false
 
 interface Registered {
@@ -52,6 +55,34 @@ export function registerSocketIoServer(io: SocketIoServer, httpServer: Server, o
   const known = registered.get(httpServer)
   known?.connections.socketIo.add(io)
   known?.app?.closers.add(io)
+}
+
+/** The addresses of a gRPC server are drained as one, also those that it is bound to later. */
+export function registerGrpcServer(grpc: GrpcServer, options: Given<DrainOptions>): void {
+  const app = grpcServers.get(grpc) ?? newApp({})
+  app.options = { ...app.options, ...options }
+  grpcServers.set(grpc, app)
+  for (const server of http2ServersOf(grpc) ?? []) trackGrpc(grpc, server)
+  for (const one of app.further) register(one)
+  watchListeners()
+}
+
+export function unregisterGrpcServer(grpc: GrpcServer): void {
+  for (const one of grpcServers.get(grpc)?.further ?? []) unregisterServer(one.server)
+  grpcServers.delete(grpc)
+}
+
+function trackGrpc(grpc: GrpcServer, server: Server): void {
+  const app = grpcServers.get(grpc)
+  const known = registered.get(server)
+  if (app === undefined || known?.app === app) return
+  if (known === undefined) {
+    track(server, app, true)
+    watchCalls(grpc, server)
+  } else {
+    known.app = app
+    register(known)
+  }
 }
 
 export function registerServer(server: Server, options: Given<DrainOptions>): void {
@@ -188,15 +219,27 @@ async function drainOfApp(known: Registered, app: App, context: HookContext): Pr
 function watchFurtherServers(known: Registered): void {
   const reference = new WeakRef(known)
   for (const handler of known.server.listeners('request')) handlers.set(handler, reference)
+  watchListeners()
+}
+
+function watchListeners(): void {
   if (isWatchingListeners) return
   isWatchingListeners = true
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const { server } = message as { server: Server }
     if (!isServer(server) || registered.has(server)) return
+    // grpc-js adds the server to its own list on this event.
+    if (grpcServers.size > 0) server.once('listening', () => trackGrpcOf(server))
     const app = server
       .listeners('request')
       .map((handler) => handlers.get(handler)?.deref()?.app)
       .find((found) => found !== undefined)
     if (app !== undefined) track(server, app, true)
   })
+}
+
+function trackGrpcOf(server: Server): void {
+  for (const grpc of grpcServers.keys()) {
+    if (http2ServersOf(grpc)?.has(server) === true) trackGrpc(grpc, server)
+  }
 }
