@@ -276,11 +276,11 @@ function copyNestWithOwnHooks(t: TestContext): string {
   const file = join(folder, 'server.js')
   const source = readFileSync(file, 'utf8')
   const changed = source
-    .replace(', { afterDrain: () => app.close() }', '')
+    .replace(', { afterDrain: ({ reason }) => app.close(reason) }', '')
     .replace('await app.listen', 'app.enableShutdownHooks()\nawait app.listen')
   equal(
     changed.length,
-    source.length - ', { afterDrain: () => app.close() }'.length + 'app.enableShutdownHooks()\n'.length,
+    source.length - ', { afterDrain: ({ reason }) => app.close(reason) }'.length + 'app.enableShutdownHooks()\n'.length,
   )
   writeFileSync(file, changed)
   return folder

@@ -41,6 +41,7 @@ test('the package exports its public names and no other', () => {
     'shutdownSignal',
     'superviseChild',
     'undrain',
+    'waitUntil',
   ])
 })
 
@@ -194,11 +195,14 @@ asChildAndPid1('CommonJS can require the package', async (t, asPid1) => {
   assert.match(ended.stdout, /hook ran SIGTERM/)
 })
 
-asChildAndPid1('an import changes nothing but for the two signals that PID 1 would lose', async (t, asPid1) => {
-  const { code, signal, stdout, stderr } = await startInApp(t, 'import-only.js', { pid1: asPid1 }).ended
-  assert.deepEqual([code, signal, stderr], [0, null, ''])
-  assert.equal(stdout, `listeners ${asPid1 ? '["SIGINT","SIGTERM"]' : '[]'}\nuntouched true\n`)
-})
+asChildAndPid1(
+  'an import listens to nothing but listeners, and as PID 1 to the two signals that would be lost',
+  async (t, asPid1) => {
+    const { code, signal, stdout, stderr } = await startInApp(t, 'import-only.js', { pid1: asPid1 }).ended
+    assert.deepEqual([code, signal, stderr], [0, null, ''])
+    assert.equal(stdout, `listeners [${asPid1 ? '"SIGINT","SIGTERM",' : ''}"newListener"]\nuntouched true\n`)
+  },
+)
 
 for (const allowed of ['everything', 'the app alone']) {
   asChildAndPid1(`under the permission model, with ${allowed} readable, nothing throws`, async (t, asPid1) => {

@@ -41,7 +41,7 @@ function route(decorator, method) {
 
 const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'] })
 await app.listen(process.env.PORT ?? 3000)
-drainOnShutdown(app.getHttpServer(), { afterDrain: () => app.close() })
+drainOnShutdown(app.getHttpServer(), { afterDrain: ({ reason }) => app.close(reason) })
 console.log(`listening ${app.getHttpServer().address().port}`)
 
 onShutdown('database', async () => {

@@ -175,15 +175,19 @@ function closeLongLived(connections: Connections, busy: readonly Connection[], t
   }
   // Once the first ones are asked, a further request does not change the pace of the others.
   if (telling.pace === undefined && busy.some(hasOrdinaryRequests) && postponeUntil(scan, scan.endLongLivedBy)) return
-  if (busy.length > 0) telling.pace ??= newPace(busy.length, spreadFor(busy.length, telling), scan.asOf)
+  if (busy.length > 0) telling.pace ??= newPace(spreadFor(busy.length, telling), scan.asOf)
+  let left = busy.filter((connection) => connection.closeBy === undefined && !hasOrdinaryRequests(connection)).length
   for (const connection of busy) {
     if (hasOrdinaryRequests(connection)) {
       if (connection.session !== undefined) endLongLived(connections, connection, closeCode)
       continue
     }
-    if (connection.closeBy === undefined && telling.pace?.takeOne(scan.asOf) === false) {
-      postponeUntil(scan, telling.pace.nextAt(scan.asOf))
-      continue
+    if (connection.closeBy === undefined) {
+      if (telling.pace?.takeOne(scan.asOf, left) === false) {
+        postponeUntil(scan, telling.pace.nextAt(scan.asOf, left))
+        continue
+      }
+      left--
     }
     endLongLived(connections, connection, closeCode)
     connection.closeBy ??= scan.asOf + endlessMs

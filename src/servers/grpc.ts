@@ -1,7 +1,7 @@
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { Server } from 'node:net'
 import { abortController } from '../hooks/abort.ts'
 import { state } from '../state.ts'
-import type { Server } from './connections.ts'
 import { markAsLongLived } from './long-lived.ts'
 
 /** The parts of a server of `@grpc/grpc-js` that are needed here. */
@@ -87,7 +87,9 @@ function endCall(stream: ServerHttp2Stream): void {
     return
   }
   stream.once('wantTrailers', () => {
-    if (stream.sentTrailers === undefined) stream.sendTrailers(unavailable)
+    if (stream.sentTrailers !== undefined) return
+    stream.sendTrailers(unavailable)
+    stream.sendTrailers = () => {} // grpc-js may send a status of its own, which would throw
   })
   stream.end()
 }

@@ -144,7 +144,7 @@ async function closeSockets(one: NetServer, closed: Promise<unknown>, untilCut: 
   const { server, sockets } = one
   const { goodbye, endlessMs, spreadMs } = drainSettings(one.options)
   const hasEnd = goodbye !== undefined || one.options.endlessMs !== undefined || state.running?.interactive === true
-  const pace = newPace(sockets.size, spreadOver(sockets.size, spreadMs, untilCut()), performance.now())
+  const pace = newPace(spreadOver(sockets.size, spreadMs, untilCut()), performance.now())
   let changed = withResolvers<void>()
   one.onChange = () => changed.resolve()
   const listener = { isClosed: false }
@@ -156,11 +156,13 @@ async function closeSockets(one: NetServer, closed: Promise<unknown>, untilCut: 
   while ((!listener.isClosed || sockets.size > 0) && untilCut() > 0) {
     const now = performance.now()
     let nextAt = now + untilCut()
+    let left = [...sockets.values()].filter(({ closeAt }) => closeAt === undefined).length
     for (const [socket, asked] of hasEnd ? sockets : []) {
-      if (asked.closeAt === undefined && !pace.takeOne(now)) {
-        nextAt = Math.min(nextAt, pace.nextAt(now))
-        continue
+      if (asked.closeAt === undefined && !pace.takeOne(now, left)) {
+        nextAt = Math.min(nextAt, pace.nextAt(now, left))
+        break
       }
+      if (asked.closeAt === undefined) left--
       if (asked.closeAt === undefined && carriesData(server, socket)) sayGoodbye(goodbye, socket)
       asked.closeAt ??= now + endlessMs
       if (asked.closeAt <= now) closeNow(server, socket)

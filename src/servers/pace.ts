@@ -3,23 +3,24 @@
  * same moment.
  */
 export interface Pace {
-  /** Whether one more is due. */
-  takeOne(now: number): boolean
-  /** When to ask again, if none is due. */
-  nextAt(now: number): number
+  /** Whether one more is due. `left` is the number of those that were not asked yet, this one included. */
+  takeOne(now: number, left: number): boolean
+  /** When to look again, if none is due. */
+  nextAt(now: number, left: number): number
 }
 
-/** From `beganAt` on, `count` connections over `ms` milliseconds. Those that were missed while the loop was blocked are due at once. */
-export function newPace(count: number, ms: number, beganAt: number): Pace {
-  let taken = 0
-  const dueAt = () => beganAt + (ms * taken) / Math.max(1, count)
+/** Begins now, and takes `ms` milliseconds. Those that were missed while the loop was blocked are due at once. */
+export function newPace(ms: number, beganAt: number): Pace {
+  let asked = 0
+  const dueAt = (left: number) => beganAt + (ms * asked) / (asked + left)
   return {
-    takeOne(now) {
-      const isDue = ms <= tickMs || dueAt() <= now
-      if (isDue) taken++
+    takeOne(now, left) {
+      const isDue = ms <= tickMs || now >= beganAt + ms || now >= dueAt(left)
+      if (isDue) asked++
       return isDue
     },
-    nextAt: (now) => Math.max(dueAt(), now + Math.max(tickMs, ms / mostTicks)),
+    // Each look at the connections takes time too, so a few are asked together.
+    nextAt: (now, left) => Math.max(dueAt(left), now + Math.max(tickMs, ms / mostTicks)),
   }
 }
 
@@ -28,6 +29,5 @@ export function spreadOver(count: number, spreadMs: number | undefined, wholeMs:
   return Math.min(spreadMs ?? count, wholeMs / 3)
 }
 
-// Each look at the connections takes time too, so a few are asked together.
 const tickMs = 10
 const mostTicks = 200

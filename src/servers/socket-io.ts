@@ -1,10 +1,9 @@
 import type { IncomingMessage } from 'node:http'
-import type { Server } from './connections.ts'
 
 /** The parts of a Socket.IO server that are needed here. */
 export interface SocketIoServer {
   /** The server that it is attached to. */
-  readonly httpServer?: Server | undefined
+  readonly httpServer?: object | undefined
   /** Undefined before it is attached. */
   readonly engine?: { readonly clients: Readonly<Record<string, { close(): void }>> }
   /** Where it listens, such as `/socket.io`. */

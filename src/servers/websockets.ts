@@ -97,9 +97,10 @@ export async function endWebSockets(
 ): Promise<number> {
   const clients = [...server.clients].filter((client) => !isTracked(socketOf(client)))
   const beganAt = performance.now()
-  const pace = newPace(clients.length, spreadOver(clients.length, spreadMs, wholeMs), beganAt)
-  for (const client of clients) {
-    while (!pace.takeOne(performance.now())) await pause(pace.nextAt(performance.now()) - performance.now())
+  const pace = newPace(spreadOver(clients.length, spreadMs, wholeMs), beganAt)
+  for (const [index, client] of clients.entries()) {
+    const left = clients.length - index
+    for (let now = beganAt; !pace.takeOne(now, left); now = performance.now()) await pause(pace.nextAt(now, left) - now)
     client.close(closeCode, reason)
   }
   const until = performance.now() + endlessMs
