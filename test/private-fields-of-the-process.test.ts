@@ -71,29 +71,6 @@ const scenarios: readonly Scenario[] = [
     lost: {},
   })),
   {
-    what: "the names of Node's listeners that catch signals",
-    change: { file: 'our-listeners', code: 'ListeningIfSignal"', instead: 'Gone"' },
-    fixture: 'core/listeners-come-and-go.js',
-    args: ['all of all events are removed'],
-    pid1: true,
-    act: async (run) => {
-      run.signal('SIGTERM')
-      await wait(500)
-      signalIfThere(run, 'SIGKILL')
-    },
-    intact: { said: 'hook runs\n' },
-    lost: { said: '', code: 1, stderr: /^(unshare: [^\n]*\n)?$/ }, // unshare's own code for a child that was killed
-  },
-  {
-    what: "the names of Node's listeners that catch signals",
-    change: { file: 'our-listeners', code: 'ListeningIfSignal"', instead: 'Gone"' },
-    fixture: 'core/listeners-come-and-go.js',
-    args: ['all of all events are removed'],
-    act: async (run) => run.signal('SIGTERM'),
-    intact: { said: 'hook runs\n' },
-    lost: { said: '', code: null, signal: 'SIGTERM' },
-  },
-  {
     what: "Sentry's mark",
     change: { file: 'uncaught', code: '_errorHandler', instead: gone },
     fixture: 'core/sentry.js',

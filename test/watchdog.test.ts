@@ -54,6 +54,12 @@ for (const way of [
     assert.match(ended.stdout, /hook runs/)
   })
 
+  asChildAndPid1(`listeners are added and removed (${way}) as a signal arrives: it is not lost`, async (t, pid1) => {
+    const ended = await start(t, 'core/listeners-come-and-go.js', { pid1, args: [way, 'at the signal'] }).ended
+    assertEnded(ended, 0)
+    assert.match(ended.stdout, /hook runs/)
+  })
+
   asChildAndPid1(`listeners are added and removed (${way}): a blocked loop still ends in time`, async (t, pid1) => {
     const ended = await stop(start(t, 'core/listeners-come-and-go.js', { pid1, args: [way, 'blocked'] }))
     assertEnded(ended, 124)

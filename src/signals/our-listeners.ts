@@ -8,8 +8,6 @@ let limitRaised = false
 
 const anyEvent: NodeJS.EventEmitter = process
 
-const listenersOfNode = findListenersOfNode()
-
 /**
  * Adds our listener for a signal: never `once`, and never removed by us, because PID 1 without a listener ignores the signal. It runs
  * before the app's own listeners, because the shutdown must be under way when one of them calls `process.exit`.
@@ -31,12 +29,10 @@ export function deferAllOthers(): void {
 
 /** Puts our listeners back when the app removes them, and asks again whether a signal is ours when the app adds or removes a listener. */
 export function keepListeners(): void {
-  for (const [event, listener] of [
-    ...listenersOfNode,
-    ['newListener', onNewListener],
-    ['removeListener', onRemovedListener],
-  ] as const) {
-    if (!anyEvent.listeners(event).includes(listener)) anyEvent.on(event, listener)
+  if (!anyEvent.listeners('newListener').includes(onNewListener)) anyEvent.on('newListener', onNewListener)
+  // Before Node's own: with no listener left Node would close its handle, and drop a signal that has arrived and is not emitted yet.
+  if (!anyEvent.listeners('removeListener').includes(onRemovedListener)) {
+    anyEvent.prependListener('removeListener', onRemovedListener)
   }
 }
 
@@ -58,19 +54,6 @@ export function allowOurListeners(): void {
 /** Called when children have exited. The kernel may send one SIGCHLD for several. */
 export function listenForChildExits(onChildExit: () => void): void {
   add('SIGCHLD', onChildExit)
-}
-
-/**
- * Finds the listeners by which Node starts and stops to catch a signal: `process.removeAllListeners()` without a name removes them too.
- * Needs them by the names of their functions; where Node has other names, no stop signal starts a shutdown after such a call: PID 1
- * ignores it, and any other process is ended by it.
- */
-function findListenersOfNode(): readonly (readonly [event: string, listener: () => void])[] {
-  return ['newListener', 'removeListener'].flatMap((event) =>
-    (anyEvent.listeners(event) as (() => void)[])
-      .filter(({ name }) => name === 'startListeningIfSignal' || name === 'stopListeningIfSignal')
-      .map((listener) => [event, listener] as const),
-  )
 }
 
 function add(signal: NodeJS.Signals, listener: () => void): void {
@@ -100,10 +83,15 @@ function onNewListener(event: string | symbol, added: unknown): void {
   })
 }
 
-/** A listener that was added by `prependListener` must not run before ours. Removing ours puts it back as the first one. */
+/**
+ * A listener that was added by `prependListener` must not run before ours. Ours is never gone meanwhile: without a listener the signal
+ * would have its default action.
+ */
 function moveToFront(signal: NodeJS.Signals, listener: () => void): void {
   const [first] = anyEvent.rawListeners(signal)
-  if (first !== undefined && !isMarked(first)) anyEvent.removeListener(signal, listener)
+  if (first === undefined || isMarked(first)) return
+  anyEvent.prependListener(signal, listener)
+  anyEvent.removeListener(signal, listener) // of two, the second one
 }
 
 /** After `process.removeAllListeners('SIGTERM')` PID 1 would ignore SIGTERM, and the native part would not see it. */
