@@ -39,7 +39,8 @@ export async function drain(
   follow(connections, settings, counts)
 
   // 1. Stop new connections in the kernel. Those that are made are accepted; then the listener closes.
-  const { closed } = await stopAccepting(server, untilCut)
+  const { closed, refusing } = stopAccepting(server, untilCut)
+  if (refusing !== undefined) await refusing
 
   // 2. Announce the close on every connection.
   announceClose(connections)
@@ -109,14 +110,19 @@ export function timeOf({ afterDrain }: DrainSettings, context: HookContext): Dra
   return { untilEnd, untilCut: () => Math.max(0, untilEnd() - keptMs) }
 }
 
-/**
- * Stops new connections, and waits until the kernel refuses them: a client that is asked to go connects again, and must not hit the
- * listener while it closes. But a long queue empties only when clients close their connections.
- */
-export async function stopAccepting(server: Server, untilCut: () => number): Promise<Pick<Stopping, 'closed'>> {
+interface StoppingAccept extends Pick<Stopping, 'closed'> {
+  /**
+   * Resolves when new connections are refused, undefined if they are already: a client that is asked to go connects again, and must not hit
+   * the listener while it closes. But a long queue empties only when clients close their connections.
+   */
+  readonly refusing: Promise<unknown> | undefined
+}
+
+/** Stops new connections. */
+export function stopAccepting(server: Server, untilCut: () => number): StoppingAccept {
   const { refuses, closed } = stopListening(server, untilCut() - readMs)
-  if (!refuses) await within(Math.min(longestCloseMs, untilCut()), closed, () => {})
-  return { closed }
+  const refusing = refuses ? undefined : within(Math.min(longestCloseMs, untilCut()), closed, () => {})
+  return { closed, refusing }
 }
 
 export function startAfterDrain(afterDrain: DrainOptions['afterDrain'], context: HookContext): Promise<unknown> {

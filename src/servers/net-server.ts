@@ -115,7 +115,8 @@ async function drain(one: NetServer, context: HookContext): Promise<void> {
   const settings = drainSettings(one.options)
   const { untilEnd, untilCut } = timeOf(settings, context)
   const [name, address] = [nameOf(server), server.address()]
-  const { closed } = await stopAccepting(server, untilCut)
+  const { closed, refusing } = stopAccepting(server, untilCut)
+  await refusing
   await closeSockets(one, closed, untilCut)
   const left = [...sockets.keys()]
   const carrying = left.filter((socket) => carriesData(server, socket))
