@@ -46,8 +46,8 @@ export function addBackgroundWork(promise: Promise<unknown>, name: string | unde
 
 /** To keep a stack takes longer than all the rest, so that is done once for each name. */
 function callSiteOfName(name: string | undefined, api: Function): () => string | undefined {
-  if (name === undefined) return keepCallSite(api)
-  const callSite = callSites.get(name) ?? keepCallSite(api)
+  if (name === undefined) return keepCallSite(api, 1)
+  const callSite = callSites.get(name) ?? keepCallSite(api, 1)
   if (callSites.size < mostCallSites) callSites.set(name, callSite)
   return callSite
 }

@@ -1,13 +1,11 @@
 const mostFrames = 30
 
-/** Where code was called, such as `/app/server.js:12:3`: the nearest frame that is not Node's own. Undefined where Node has called it. */
-export function callSiteOf(above: Function): string | undefined {
-  return placeOf(stackFrames(above))
-}
-
-/** The same, for later and at little cost: one frame is kept, which is made into text when the function is called. */
-export function keepCallSite(above: Function): () => string | undefined {
-  const stack = captureStack(above, 1)
+/**
+ * Keeps where code was called, such as `/app/server.js:12:3`: the nearest of some frames that is not Node's own. Undefined where Node has
+ * called it. The text is made when the returned function is called, because that takes a hundred times as long.
+ */
+export function keepCallSite(above: Function, frames: number): () => string | undefined {
+  const stack = captureStack(above, frames)
   return () => placeOf(framesIn(stack))
 }
 

@@ -1,6 +1,6 @@
 import type { ConfigureOptions } from '../options.ts'
 import { debug } from '../log.ts'
-import { callSiteOf } from '../platform/call-site.ts'
+import { keepCallSite } from '../platform/call-site.ts'
 import { isWorker } from '../platform/this-process.ts'
 import { type OtherListener, state } from '../state.ts'
 import { isOurs } from './signal-owner.ts'
@@ -13,8 +13,10 @@ type Registered = Listener & { readonly listener?: Listener }
 const mark = Symbol.for('pid1 listener')
 const anyEvent: NodeJS.EventEmitter = process
 
-/** Where each listener was registered. Empty where Node itself has registered it. */
-const places = new WeakMap<object, string>()
+/** Where each listener was registered; undefined where Node itself has registered it. */
+const places = new WeakMap<object, () => string | undefined>()
+/** Enough to pass over those of Node's events, and of a wrapper of `process.on`. */
+const framesKept = 10
 let isReplacing = false
 
 /** Marks a listener of our own. */
@@ -24,8 +26,8 @@ export function markAsOurs<Marked extends object>(listener: Marked): Marked {
 
 /** Remembers where a listener is registered. `handler` is the listener of 'newListener' that was called. */
 export function rememberPlace(event: string | symbol, listener: unknown, handler: Function): void {
-  if (isReplacing || typeof event !== 'string' || !event.startsWith('SIG') || typeof listener !== 'function') return
-  places.set(listener, callSiteOf(handler) ?? '')
+  if (isReplacing || typeof event !== 'string' || !event.startsWith('SIG')) return
+  if (typeof listener === 'function' && !isMarked(listener)) places.set(listener, keepCallSite(handler, framesKept))
 }
 
 /**
@@ -44,7 +46,7 @@ export function deferOthers(signal: NodeJS.Signals): void {
 }
 
 function replace(signal: NodeJS.Signals, registered: Registered, original: Listener): void {
-  const place = placeOf(original)
+  const place = shownPlaceOf(original)
   debug('signals', 'the %s listener of %s waits for the end of the stage flush', signal, place)
   // Calls what was registered, so that a `once` listener is called once.
   const isOnce = registered !== original
@@ -78,14 +80,21 @@ function onSignal(ours: object, listener: Omit<OtherListener, 'isRegistered'>, o
 
 function waits(listener: Listener): boolean {
   const mode: ConfigureOptions['otherListeners'] = state.options.otherListeners ?? 'libraries'
-  const place = places.get(listener)
-  if (mode === 'atOnce' || (place !== undefined && /[\\/]signal-exit[\\/]/.test(place))) return false
+  if (mode === 'atOnce') return false
+  const place = placeOf(listener)
+  if (place !== undefined && /[\\/]signal-exit[\\/]/.test(place)) return false
   return mode === 'afterDrain' || place === undefined || /[\\/]node_modules[\\/]/.test(place)
 }
 
-/** The name of a package begins its place: `puppeteer/lib/launch.js:12:3`. */
-function placeOf(listener: Listener): string {
+/** Empty where Node itself has registered the listener, undefined where it was there before this package. */
+function placeOf(listener: Listener): string | undefined {
   const place = places.get(listener)
+  return place === undefined ? undefined : (place() ?? '')
+}
+
+/** The name of a package begins its place: `puppeteer/lib/launch.js:12:3`. */
+function shownPlaceOf(listener: Listener): string {
+  const place = placeOf(listener)
   if (place === undefined)
     return `${listener.name === '' ? 'code' : listener.name}, registered before pid1 was imported`
   return place === '' ? 'Node' : place.replace(/^.*[\\/]node_modules[\\/]/, '')
