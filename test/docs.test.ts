@@ -40,7 +40,7 @@ const prelude = [
 ]
 
 /** Packages that blocks import and that are not installed here, beside those of the bench: their calls are not checked. */
-const notInstalled = ['@opentelemetry/sdk-node', 'ioredis', 'kafkajs', 'pg', 'pino']
+const notInstalled = ['@opentelemetry/sdk-node', 'kafkajs', 'pg', 'pino']
 
 const markdown = listMarkdown('')
 

@@ -18,11 +18,16 @@ import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { type ClientReadableStream, credentials, makeClientConstructor, type ServiceDefinition } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { Queue } from 'bullmq'
+import { io } from 'socket.io-client'
 import { WebSocket } from 'ws'
 import { request } from './docker/client.ts'
 import { installPid1, linkModule, moduleFolder } from './helpers/installed-app.ts'
 import { startClients } from './helpers/load.ts'
 import { freePort } from './helpers/ports.ts'
+import { startRedis } from './helpers/redis.ts'
 import { asChildAndPid1, asPid1, type Ended, type Run, start, unshare } from './helpers/run.ts'
 import { pressCtrlC, startOnTerminal } from './helpers/terminal.ts'
 import { assertTook } from './helpers/time.ts'
@@ -59,7 +64,15 @@ const services: Readonly<Record<string, Service>> = {
   },
   cluster: { said: Array.from({ length: availableParallelism() }, () => 'database closed') },
   websockets: { said: ['database closed'], modules: sameName('ws') },
+  'socket-io': { said: ['database closed'], modules: sameName('socket.io') },
+  'chat-stream': { said: ['database closed'] },
   compose: { said: ['database closed'] },
+}
+
+/** The services without a server for HTTP. */
+const others: typeof services = {
+  grpc: { said: ['database closed'], modules: sameName('@grpc/grpc-js', '@grpc/proto-loader', 'grpc-health-check') },
+  bullmq: { said: ['database closed'], modules: sameName('bullmq', 'ioredis') },
 }
 
 for (const [example, { said }] of Object.entries(services)) {
@@ -176,6 +189,74 @@ asChildAndPid1('the example websockets closes its clients with 1001', async (t, 
   assertEndedWell(await run.ended, port, ['database closed'])
 })
 
+for (const transport of ['polling', 'websocket']) {
+  asChildAndPid1(`the example socket-io lets a client by ${transport} go`, async (t, pid1) => {
+    const run = startService(t, 'socket-io', pid1)
+    const port = await run.port()
+    const client = io(`http://127.0.0.1:${port}`, { transports: [transport], reconnection: false })
+    t.after(() => void client.close())
+    equal(await client.timeout(5000).emitWithAck('message', 'hello'), 'hello')
+    const gone = new Promise((resolve) => void client.once('disconnect', resolve))
+    run.signal('SIGTERM')
+    match(String(await gone), /^transport (close|error)$/)
+    assertEndedWell(await run.ended, port, ['database closed'])
+  })
+}
+
+asChildAndPid1('the example chat-stream completes a chat, and ends its events', async (t, pid1) => {
+  const run = startService(t, 'chat-stream', pid1)
+  const port = await run.port()
+  const [events] = (await once(get({ port, path: '/events', agent: false }), 'response')) as [IncomingMessage]
+  const chat = await fetch(`http://127.0.0.1:${port}/chat`, { method: 'POST', body: '{}' })
+  run.signal('SIGTERM')
+  match(await chat.text(), /^data: {"word":"Every"}\n\n[^]*data: {"word":"\."}\n\ndata: \[DONE\]\n\n$/)
+  match(await text(events), /^data: hello\n\n/)
+  assertEndedWell(await run.ended, port, ['database closed'])
+})
+
+asChildAndPid1('the example grpc answers the call in flight, and ends its stream', async (t, pid1) => {
+  const cwd = copyExample(t, 'grpc')
+  const run = start(t, '', { pid1, cwd, command: [process.execPath, 'server.js'], env: { PORT: '0' } })
+  const port = await run.port()
+  const definition = loadSync(join(cwd, 'greeter.proto'))
+  const Greeter = makeClientConstructor(definition['example.Greeter'] as ServiceDefinition, 'Greeter')
+  const client = new Greeter(`127.0.0.1:${port}`, credentials.createInsecure())
+  t.after(() => client.close())
+  const texts: string[] = []
+  const stream = client['watch']?.({ name: 'you' }) as ClientReadableStream<{ text: string }>
+  stream.on('data', (greeting: { text: string }) => texts.push(greeting.text))
+  await once(stream, 'data')
+  const ended = once(stream, 'end')
+  const greeted = new Promise((resolve) => {
+    client['greet']?.({ name: 'you', slow: true }, (error: Error | null, greeting: object) =>
+      resolve(error ?? greeting),
+    )
+  })
+  await once(stream, 'data') // a second later: the call has begun
+  run.signal('SIGTERM')
+  deepEqual(await greeted, { text: 'hello you' })
+  await ended
+  deepEqual([texts[0], texts.at(-1)], ['hello you', 'bye'])
+  assertEndedWell(await run.ended, port, ['database closed'])
+})
+
+asChildAndPid1('the example bullmq completes the job that it has begun, and takes no other', async (t, pid1) => {
+  const path = await startRedis(t)
+  const queue = new Queue('mails', { connection: { path } })
+  t.after(() => queue.close())
+  await queue.addBulk([1, 2, 3].map((number) => ({ name: 'mail', data: { number } })))
+  const cwd = copyExample(t, 'bullmq')
+  const env = { REDIS_SOCKET: path }
+  const run = start(t, '', { pid1, cwd, command: [process.execPath, 'worker.js'], env })
+  await run.line(/job 1 begins/)
+  run.signal('SIGTERM')
+  const { code, signal, stdout, stderr } = await run.ended
+  deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' })
+  match(stdout, /^(ready\n)?job 1 begins\n(ready\n)?job 1 done\ndatabase closed\n$/)
+  const counts = await queue.getJobCounts('completed', 'waiting', 'active')
+  deepEqual(counts, { completed: 1, waiting: 2, active: 0 })
+})
+
 asChildAndPid1('the example worker completes the job that it has begun, and takes no other', async (t, pid1) => {
   const run = startWorker(t, pid1)
   await run.line(/job 2 begins/)
@@ -266,7 +347,7 @@ function copyExample(t: TestContext, example: string): string {
   const cwd = join(folder, example)
   cpSync(join(examples, example), cwd, { recursive: true, filter: (path) => basename(path) !== 'node_modules' })
   installPid1(folder)
-  const { modules = {}, build = () => {} } = services[example] ?? {}
+  const { modules = {}, build = () => {} } = services[example] ?? others[example] ?? {}
   for (const [name, from] of Object.entries(modules)) linkModule(folder, name, from)
   build(cwd)
   return cwd

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { setTimeout as wait } from 'node:timers/promises'
 import { io, type ManagerOptions, type Socket, type SocketOptions } from 'socket.io-client'
 import { ask, dial } from './helpers/connection.ts'
+import { startRedis } from './helpers/redis.ts'
 import { assertStoppedWell, reportIn } from './helpers/report.ts'
 import { asChildAndPid1, type Run, start } from './helpers/run.ts'
 import { assertTook } from './helpers/time.ts'
@@ -109,23 +105,4 @@ function next(client: Socket, event: string): Promise<unknown> {
 
 async function hello(client: Socket): Promise<void> {
   assert.match(String(await client.timeout(5000).emitWithAck('hello')), /^hello from \d+$/)
-}
-
-/** Redis on a Unix socket of its own. Returns the socket's path. */
-async function startRedis(t: TestContext): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'redis-'))
-  const path = join(folder, 'redis.sock')
-  const args = ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder]
-  const redis = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.after(() => {
-    redis.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
-  })
-  let log = ''
-  redis.stdout.on('data', (data) => (log += String(data)))
-  for (let tries = 0; !log.includes('ready to accept'); tries++) {
-    assert.ok(tries < 1000 && redis.exitCode === null, `redis-server did not start:\n${log}`)
-    await wait(10)
-  }
-  return path
 }
