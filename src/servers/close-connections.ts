@@ -32,7 +32,9 @@ export async function closeConnections(
   const telling: Telling = { ...settings, wholeMs: cutAt - beganAt, pace: undefined }
   let isAccepting = true
   const isOver = () => !isAccepting && connections.all.size === 0
-  connections.onChange = () => (isOver() ? timer.scanNow() : timer.scanSoon())
+  // A scan of ten thousand connections takes some milliseconds, so that there may be fewer of them.
+  const soonMs = () => Math.max(1, connections.all.size / 1000)
+  connections.onChange = () => (isOver() ? timer.scanNow() : timer.scanSoon(soonMs()))
   const onListenerClosed = () => {
     isAccepting = false
     connections.onChange()

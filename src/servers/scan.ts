@@ -56,8 +56,8 @@ export interface ScanTimer {
    * at which the poll phase began.
    */
   wait(time: number): Promise<number>
-  /** Something has changed: scan in a millisecond, so that many changes cost one scan. */
-  scanSoon(): void
+  /** Something has changed: scan in a moment, so that many changes cost one scan. */
+  scanSoon(ms: number): void
   scanNow(): void
 }
 
@@ -82,8 +82,8 @@ export function newScanTimer(): ScanTimer {
         resolve = resolvePromise
         set(time)
       }),
-    scanSoon() {
-      const soon = performance.now() + 1
+    scanSoon(ms) {
+      const soon = performance.now() + ms
       if (timer !== undefined && soon < timerAt) set(soon)
     },
     scanNow() {
