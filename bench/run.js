@@ -5,10 +5,12 @@ import { noPid1 } from '../test/helpers/run.ts'
 import { measureCodes } from './lib/codes.js'
 import { contenders, label, whyNot } from './lib/contenders.js'
 import { measureCost } from './lib/cost.js'
+import { measureDelay } from './lib/delay.js'
 import { measureHold } from './lib/hold.js'
 import { measureImport } from './lib/import.js'
 import { measureLost } from './lib/lost.js'
 import { measureOrphans } from './lib/orphans.js'
+import { measureReconnect } from './lib/reconnect.js'
 import { measureRestarts } from './lib/restarts.js'
 import { measureSize } from './lib/size.js'
 import { measureStop } from './lib/stop.js'
@@ -16,6 +18,8 @@ import { measureStop } from './lib/stop.js'
 const measures = {
   lost: { measure: measureLost, what: 'requests lost in a stop under load' },
   restarts: { measure: measureRestarts, what: 'errors in rolling restarts behind nginx and HAProxy' },
+  delay: { measure: measureDelay, what: 'a drain delay behind a balancer that notices late' },
+  reconnect: { measure: measureReconnect, what: 'WebSocket clients that move to another server behind HAProxy' },
   stop: { measure: measureStop, what: 'time from SIGTERM to the end: idle, a request, a WebSocket, many connections' },
   hold: { measure: measureHold, what: 'the same with something that holds it up' },
   codes: { measure: measureCodes, what: 'exit codes' },
