@@ -16,6 +16,8 @@ interface Scenario {
   /** Given to a later `configure`. */
   readonly late?: object
   readonly removes?: 'at once' | 'in a hook'
+  /** How often it is registered. */
+  readonly times?: number
 }
 
 const waits = ['hook', 'flush hook', 'listener']
@@ -66,6 +68,15 @@ for (const [what, scenario, happens] of orders) {
     // An `await once(process, 'SIGTERM')` that the app has written runs at once; where all wait, it waits too.
     const isAppLast = JSON.stringify(scenario).includes('afterDrain')
     assert.equal(linesOf(ended).indexOf('app') < linesOf(ended).indexOf('hook'), !isAppLast)
+  })
+}
+
+for (const method of ['on', 'once'] as const) {
+  test(`other listeners: one that is registered twice is called twice (${method})`, async (t) => {
+    const ended = await stop(startWith(t, { method, times: 2 }))
+    assertEnded(ended, 0)
+    assert.match(ended.stdout, /^2 of 3$/m)
+    assert.match(ended.stdout, /flush hook\nlistener\nlistener\nreport 0/)
   })
 }
 

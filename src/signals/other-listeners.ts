@@ -39,15 +39,29 @@ export function deferOthers(signal: NodeJS.Signals): void {
   if (isWorker() || isReplacing || !isOurs(signal)) return
   // tsx hides its own listener from `listeners()`.
   const visible = new Set<unknown>(process.listeners(signal))
-  for (const registered of anyEvent.rawListeners(signal) as Registered[]) {
-    const original = registered.listener ?? registered
-    if (visible.has(original) && !isMarked(registered) && waits(original)) replace(signal, registered, original)
+  const all = anyEvent.rawListeners(signal) as Registered[]
+  for (const original of new Set(all.map(originalOf))) {
+    // A function may be registered several times, and Node removes one by the function only, the last one.
+    const registered = all.filter((one) => originalOf(one) === original)
+    if (visible.has(original) && !registered.every(isMarked) && waits(original)) replace(signal, original, registered)
   }
 }
 
-function replace(signal: NodeJS.Signals, registered: Registered, original: Listener): void {
+function replace(signal: NodeJS.Signals, original: Listener, all: readonly Registered[]): void {
+  debug('signals', 'the %s listener of %s waits for the end of the stage flush', signal, shownPlaceOf(original))
+  isReplacing = true
+  try {
+    for (const _ of all) anyEvent.removeListener(signal, original)
+    for (const registered of all) anyEvent.on(signal, isMarked(registered) ? registered : deferring(signal, registered))
+  } finally {
+    isReplacing = false
+  }
+}
+
+/** The listener that takes the place of another one. */
+function deferring(signal: NodeJS.Signals, registered: Registered): Registered {
+  const original = originalOf(registered)
   const place = shownPlaceOf(original)
-  debug('signals', 'the %s listener of %s waits for the end of the stage flush', signal, place)
   // Calls what was registered, so that a `once` listener is called once.
   const isOnce = registered !== original
   const callOriginal = (args: unknown[]) => {
@@ -59,13 +73,11 @@ function replace(signal: NodeJS.Signals, registered: Registered, original: Liste
       listener: original,
     }),
   )
-  isReplacing = true
-  try {
-    anyEvent.removeListener(signal, registered)
-    anyEvent.on(signal, ours)
-  } finally {
-    isReplacing = false
-  }
+  return ours
+}
+
+function originalOf(registered: Registered): Listener {
+  return registered.listener ?? registered
 }
 
 /** Our own listener runs first, so the shutdown has begun if the signal starts one. */

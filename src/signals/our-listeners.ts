@@ -1,4 +1,5 @@
 import { debug } from '../log.ts'
+import { isDisabled } from '../options.ts'
 import { isWorker } from '../platform/this-process.ts'
 import { deferOthers, isMarked, markAsOurs, rememberPlace } from './other-listeners.ts'
 import { watchSignal } from './watchdog.ts'
@@ -19,7 +20,7 @@ export function listen(signal: NodeJS.Signals, listener: () => void): void {
 
 /** From the import on, because only then it is known which code registers a listener. */
 export function watchNewListeners(): void {
-  if (!isWorker()) anyEvent.on('newListener', onNewListener)
+  if (!isWorker() && !isDisabled()) anyEvent.on('newListener', onNewListener)
 }
 
 /** Exchanges the listeners of packages: at the first registration, and when the options have changed. */
