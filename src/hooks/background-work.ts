@@ -4,7 +4,8 @@ import { listOf, quoted, safeName, warnOf } from '../log.ts'
 import { keepCallSite } from '../platform/call-site.ts'
 import { type Running, type RunningStage, state } from '../state.ts'
 import { endOfStage } from '../time/deadline.ts'
-import { nextTurn, within, withResolvers } from '../time/wait.ts'
+import { setImmediate } from '../time/timers.ts'
+import { isPending, nextTurn, within, withResolvers } from '../time/wait.ts'
 import { runHook } from './run-hook.ts'
 import { hasWork } from './run-in-turn.ts'
 
@@ -24,6 +25,9 @@ interface Work {
 let known: Work[] = []
 /** When there are more, those that have gone are removed. */
 let mostKnown = 1000
+/** Of these, the ones that are being looked at. */
+let unchecked: Work[] = []
+const longestList = 20_000
 /** By name. An app may have a name for each piece of work, so that not all are kept. */
 const callSites = new Map<string, () => string | undefined>()
 const mostCallSites = 1000
@@ -39,9 +43,23 @@ export function addBackgroundWork(promise: Promise<unknown>, name: string | unde
   const work = { name, callSite: callSiteOfName(name, api), promise: new WeakRef(promise) }
   const { running } = state
   if (running !== undefined && !running.over) return follow(work, promise, running, () => false)
-  if (known.push(work) <= mostKnown) return
-  known = known.filter((each) => each.promise.deref() !== undefined)
+  if (known.push(work) > mostKnown) removeGone()
+}
+
+/** A settled promise is gone when the garbage collector has run. Where it does not run for long, each promise is looked at. */
+function removeGone(): void {
+  known = known.filter(({ promise }) => promise.deref() !== undefined)
   mostKnown = Math.max(1000, 2 * known.length)
+  if (known.length < longestList || unchecked.length > 0) return
+  unchecked = known
+  known = []
+  removeSettled()
+}
+
+/** A few in a turn of the event loop, because a look takes some microseconds. */
+function removeSettled(): void {
+  for (const work of unchecked.splice(-mostAtOnce)) if (isPending(work.promise.deref())) known.push(work)
+  if (unchecked.length > 0) setImmediate(removeSettled).unref()
 }
 
 /** To keep a stack takes longer than all the rest, so that is done once for each name. */
@@ -57,8 +75,9 @@ function callSiteOfName(name: string | undefined, api: Function): () => string |
  * become an unhandled rejection. Where the event loop has run empty, nothing is left that could settle one.
  */
 export function adoptBackgroundWork(running: Running): void {
-  const works = running.cause.trigger === 'empty event loop' ? [] : known
+  const works = running.cause.trigger === 'empty event loop' ? [] : [...known, ...unchecked]
   known = []
+  unchecked = []
   if (works.length > 0) adopted = adopt(works, running)
 }
 

@@ -43,3 +43,14 @@ export interface Resolvable<Value> {
   readonly promise: Promise<Value>
   readonly resolve: (value: Value) => void
 }
+
+/** Whether a promise is pending is only shown by Node's inspection. A thenable that is no promise counts as pending. */
+export function isPending(value: unknown): boolean {
+  const { inspect, types } = process.getBuiltinModule('node:util')
+  try {
+    if (!types.isPromise(value)) return typeof (value as { then?: unknown } | undefined)?.then === 'function'
+    return /^\w*[^{]*\{\s*<pending>/.test(inspect(value, { customInspect: false, depth: 0, maxStringLength: 0 }))
+  } catch {
+    return false // it was rejected with an error that cannot be inspected
+  }
+}
