@@ -45,7 +45,7 @@ draw('hold', {
   toColumns: (results) => columnsOf(results, duration),
 })
 
-writeTables(['lost', 'restarts', 'stop', 'hold', 'codes', 'orphans', 'import', 'size', 'cost'])
+writeTables(['lost', 'restarts', 'stop', 'hold', 'codes', 'orphans', 'import', 'size', 'cost', 'delay', 'reconnect'])
 
 /** One picture: a column for each situation that was measured, and a row for each contender. */
 function draw(measure, { title, how, toColumns }) {
