@@ -29,6 +29,7 @@ export function newRunning(cause: Cause): Running {
     uncaught: cause.trigger === 'uncaught error',
     firstSignalAt: cause.signal === undefined ? undefined : cause.arrivedAt,
     otherListeners: new Map(),
+    isCallingListeners: false,
     listenerErrors: new Set(),
     over: false,
   }

@@ -60,6 +60,8 @@ export interface Running {
   firstSignalAt: number | undefined
   /** The listeners that wait for the end of the stage flush, by what is registered for each, or that they have been called. */
   otherListeners: Map<object, OtherListener> | 'called'
+  /** One of them may exit now: nothing else of this shutdown is left to do in its stage. */
+  isCallingListeners: boolean
   /** What these listeners have thrown. */
   readonly listenerErrors: Set<unknown>
   /** The hooks have run. How the process ends from here on is not reported. */

@@ -17,6 +17,7 @@ export async function callOtherListeners(stage: RunningStage, running: Running):
   if (listeners.length === 0) return
   await flushOutput(running)
   const endsAt = endOfStage(running.clock, stage.name, hasWork)
+  running.isCallingListeners = true
   await Promise.all(
     listeners.map((listener) =>
       runHook(
@@ -32,6 +33,7 @@ export async function callOtherListeners(stage: RunningStage, running: Running):
       ),
     ),
   )
+  running.isCallingListeners = false
 }
 
 /** An error remains what it would have been without this package: uncaught, or an unhandled rejection. */

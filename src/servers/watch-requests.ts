@@ -4,7 +4,7 @@ import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { performance } from '../time/timers.ts'
 import { announceCloseIn, closeAfterStream, isCloseAnnounced, isCloseAnnouncedOn } from './announce-close.ts'
-import { type Connection, connectionOfSession, idleMsInKernel, isBrokenOffByApp } from './connection.ts'
+import { type Connection, connectionOfSession, idleMsInKernel, isBrokenOffByApp, isUpgraded } from './connection.ts'
 import { type Connections, socketsOf, track } from './connections.ts'
 import { sendGoaway, tlsOverheadOf } from './http2-goaway.ts'
 import { openStreams, requestOf } from './http2-streams.ts'
@@ -41,10 +41,12 @@ export function watchRequests(connections: Connections): void {
 
 function adoptConnection(connections: Connections, connection: Connection, isReceiving: boolean): void {
   const { socket, session } = connection
-  connection.usedAt = performance.now() - (idleMsInKernel(connection) ?? 0)
+  // An upgraded connection is never closed as an idle one, and there may be thousands.
+  const isRequesting = !isUpgraded(socket)
+  connection.usedAt = performance.now() - (isRequesting ? (idleMsInKernel(connection) ?? 0) : 0)
   connection.bytesBetween = isReceiving ? 0 : socket.bytesRead
   connection.tlsOverhead = session === undefined ? 0 : tlsOverheadOf(connection)
-  connections.lastRequestAt = Math.max(connections.lastRequestAt, connection.usedAt)
+  if (isRequesting) connections.lastRequestAt = Math.max(connections.lastRequestAt, connection.usedAt)
   adoptResponse(connections, connection)
   for (const stream of session === undefined ? [] : openStreams(session)) {
     askAppOfStream(connections, stream)

@@ -10,6 +10,7 @@ import { endsProcess } from './signal-owner.ts'
 // Often enough to show how long the event loop was blocked: below `BLOCKED_MS` in native/pid1.c.
 export const heartbeatMs = 50
 let heartbeat: NodeJS.Timeout | undefined
+let step = ''
 
 const mostNames = 10
 
@@ -33,7 +34,8 @@ export function startWatchdog(clock: Clock): void {
   if (native() === undefined) return
   const ms = Math.max(1, clock.watchdogAt - performance.now())
   debugFailure('startWatchdog', native()?.startWatchdog(toTimer(ms)))
-  heartbeat = setInterval(() => setWatchdogStep(state.running?.stages.at(-1)), heartbeatMs).unref()
+  // The same text again, because making it would cost more than all the rest of a long wait.
+  heartbeat = setInterval(() => native()?.setStep(step), heartbeatMs).unref()
 }
 
 /** The process stays alive, or Node exits by itself. */
@@ -45,7 +47,8 @@ export function stopWatchdog(): void {
 /** Sets what the watchdog names as the last thing that ran, and shows that the event loop is not blocked. */
 export function setWatchdogStep(stage: RunningStage | undefined): void {
   if (stage === undefined) return
-  native()?.setStep([stage.name, ...namesOf(stage)].join(', '))
+  step = [stage.name, ...namesOf(stage)].join(', ')
+  native()?.setStep(step)
 }
 
 /** Ten at most, because there may be thousands. The last one is named, because it started last and may be what blocks. */
