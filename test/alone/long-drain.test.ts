@@ -8,6 +8,7 @@ void test('a drain that waits for a minute uses next to no CPU, and no memory', 
   const ended = await run.ended
   assertStoppedWell(ended)
   const { cpuMs, heapBytes } = JSON.parse(ended.stdout) as { cpuMs: number; heapBytes: number }
-  assert.ok(cpuMs < 0.005 * 57_000, `${cpuMs} ms of CPU`)
+  // A machine in a slow state needs 260 ms. A timer that fires every millisecond needs seconds.
+  assert.ok(cpuMs < 0.01 * 57_000, `${cpuMs} ms of CPU`)
   assert.ok(heapBytes < 500_000, `${heapBytes} bytes`)
 })
