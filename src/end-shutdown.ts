@@ -3,6 +3,7 @@ import { decideExitCode, outcomes } from './exit/exit-code.ts'
 import { exit, exitNaturally } from './exit/exit.ts'
 import { reportOf } from './exit/make-report.ts'
 import { flushOutput } from './exit/output.ts'
+import { summarizeEnd } from './exit/summary.ts'
 import { debug, warnOf } from './log.ts'
 import type { ShutdownReport } from './report.ts'
 import { recordOwnError } from './running.ts'
@@ -18,6 +19,7 @@ export async function endShutdown(running: Running): Promise<void> {
   if (!staysAlive() && !isEmptyLoop) await emitBeforeExit(running, decideExitCode(running))
   const report = reportOf(running)
   await callOnReport(report)
+  summarizeEnd(report)
   if (staysAlive()) {
     stayAlive(running, report)
   } else if (!isEmptyLoop || outcomes(running).includes('cut')) {

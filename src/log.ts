@@ -67,9 +67,10 @@ export function listOf<Item>(items: readonly Item[], show: (item: Item) => strin
   return items.length > mostItems ? `${shown} and ${items.length - mostItems} more` : shown
 }
 
-/** "1 request", "2 requests". */
+/** "1 request", "2 requests", "2 child processes". */
 export function counted(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`
+  const ending = noun.endsWith('s') ? 'es' : 's'
+  return `${number} ${noun}${number === 1 ? '' : ending}`
 }
 
 /** The path of a request's URL in ASCII. The authority, the query and the fragment may hold secrets. */

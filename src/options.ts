@@ -34,6 +34,8 @@ export interface ConfigureOptions {
   readonly otherListeners?: 'atOnce' | 'libraries' | 'afterDrain' | undefined
   /** `false`: print no warning at the first registration if PID 1 keeps SIGTERM from this process. Default: true. */
   readonly warnings?: boolean | undefined
+  /** Print one line on stderr when a shutdown begins, and one when it is over. Default: false. */
+  readonly summary?: boolean | undefined
   /** Called with the final report, just before the process exits. Must be synchronous: a promise that it returns is not awaited. */
   readonly onReport?: ((report: ShutdownReport) => void) | undefined
   /**
@@ -141,12 +143,13 @@ export function checkOptions(options: unknown): Given<ConfigureOptions> {
     gracePeriodMs: milliseconds,
     signals,
     exit: trueOrFalse,
-    exitCode: oneOf('zero', 'signal'),
+    exitCode,
     reap: trueOrFalse,
     reapAfterMs: milliseconds,
     children: oneOf('terminate', 'leave'),
-    otherListeners: oneOf('atOnce', 'libraries', 'afterDrain'),
+    otherListeners,
     warnings: trueOrFalse,
+    summary: trueOrFalse,
     onReport: aFunction,
     onForcedEnd: aFunction,
     lingerMs: millisecondsOrForever,
@@ -154,7 +157,7 @@ export function checkOptions(options: unknown): Given<ConfigureOptions> {
     spreadMs: milliseconds,
     closeCode,
     drainDelayMs: milliseconds,
-    whileDraining: oneOf('serve', 'refuse'),
+    whileDraining,
     isEndless: aFunction,
   })
 }
@@ -167,7 +170,7 @@ export function checkDrainOptions(options: unknown): Given<DrainOptions> {
     spreadMs: milliseconds,
     closeCode,
     drainDelayMs: milliseconds,
-    whileDraining: oneOf('serve', 'refuse'),
+    whileDraining,
     isEndless: aFunction,
     goodbye: aFunction,
     afterDrain: aFunction,
@@ -233,8 +236,46 @@ export function isRevoked(value: unknown): boolean {
 
 /** `PID1_GRACE_PERIOD` in milliseconds, or undefined if it is not set. Throws PID1_INVALID_OPTION. */
 export function gracePeriodOfEnvironment(): number | undefined {
-  const text = process.env['PID1_GRACE_PERIOD']
-  return text === undefined || text.trim() === '' || isDisabled() ? undefined : parseTime(text, '`PID1_GRACE_PERIOD`')
+  const text = textOf('PID1_GRACE_PERIOD', process.env['PID1_GRACE_PERIOD'])
+  return text === undefined ? undefined : parseTime(text, '`PID1_GRACE_PERIOD`')
+}
+
+/** The options that environment variables give; `configure` wins over them. Throws PID1_INVALID_OPTION. */
+export function optionsOfEnvironment(): Given<ConfigureOptions> {
+  const disable = textOf('PID1_DISABLE', process.env['PID1_DISABLE'])
+  if (disable !== undefined) parseSwitch(disable, '`PID1_DISABLE`')
+  const given = Object.entries(variables()).flatMap(([name, [option, parse]]) => {
+    const text = textOf(name, process.env[name])
+    return text === undefined ? [] : [[option, parse(text, `\`${name}\``)] as const]
+  })
+  return Object.fromEntries(given)
+}
+
+/** Undefined where the variable is not set, is empty, or the library is turned off. */
+function textOf(name: string, value: string | undefined): string | undefined {
+  const isSet = value !== undefined && value.trim() !== ''
+  return !isSet || (name !== 'PID1_DISABLE' && isDisabled()) ? undefined : value
+}
+
+/** `PID1_DISABLE=1` turns the whole library off: every call does nothing. Asked by the import, so a wrong value counts as unset here. */
+export function isDisabled(): boolean {
+  return /^\s*(1|true)\s*$/i.test(process.env['PID1_DISABLE'] ?? '')
+}
+
+type Parse = (text: string, what: string) => unknown
+
+function variables(): Readonly<Record<string, readonly [option: keyof ConfigureOptions, parse: Parse]>> {
+  return {
+    PID1_DRAIN_DELAY: ['drainDelayMs', parseTime],
+    PID1_LINGER: ['lingerMs', parseTimeOrForever],
+    PID1_ENDLESS: ['endlessMs', parseTime],
+    PID1_SPREAD: ['spreadMs', parseTime],
+    PID1_WHILE_DRAINING: ['whileDraining', parseWord(whileDraining)],
+    PID1_OTHER_LISTENERS: ['otherListeners', parseWord(otherListeners)],
+    PID1_EXIT_CODE: ['exitCode', parseWord(exitCode)],
+    PID1_SUMMARY: ['summary', parseSwitch],
+    PID1_WARNINGS: ['warnings', parseSwitch],
+  }
 }
 
 /** A time with a unit ("10s", "1500ms", "2m") or "0", in milliseconds. Throws PID1_INVALID_OPTION. */
@@ -246,9 +287,21 @@ function parseTime(text: string, what: string): number {
   return value
 }
 
-/** `PID1_DISABLE=1` turns the whole library off: every call does nothing. */
-export function isDisabled(): boolean {
-  return process.env['PID1_DISABLE'] === '1'
+function parseTimeOrForever(text: string, what: string): number {
+  return text.trim().toLowerCase() === 'infinity' ? Infinity : parseTime(text, what)
+}
+
+function parseSwitch(text: string, what: string): boolean {
+  const word = text.trim().toLowerCase()
+  expectThat(['1', '0', 'true', 'false'].includes(word), what, '1 or 0', text)
+  return word === '1' || word === 'true'
+}
+
+function parseWord(check: Check): Parse {
+  return (text, what) => {
+    expectThat(check.holds(text.trim()), what, check.expected, text)
+    return text.trim()
+  }
 }
 
 interface Check {
@@ -279,6 +332,10 @@ const closeCode: Check = {
 }
 
 const trueOrFalse: Check = { expected: 'true or false', holds: (value) => typeof value === 'boolean' }
+
+const exitCode = oneOf('zero', 'signal')
+const otherListeners = oneOf('atOnce', 'libraries', 'afterDrain')
+const whileDraining = oneOf('serve', 'refuse')
 
 const aFunction: Check = { expected: 'a function', holds: (value) => typeof value === 'function' }
 

@@ -1,6 +1,7 @@
 import { endDescendants } from './children/end-descendants.ts'
 import { endFailedShutdown, endShutdown } from './end-shutdown.ts'
 import { swallowOutputErrors } from './exit/output.ts'
+import { summarizeStart } from './exit/summary.ts'
 import { abortShutdownSignal } from './hooks/abort.ts'
 import { adoptBackgroundWork, awaitBackgroundWork } from './hooks/background-work.ts'
 import { callOtherListeners } from './hooks/call-other-listeners.ts'
@@ -22,6 +23,7 @@ export function begin(cause: Cause): Running {
   state.running = running
   debug('shutdown', 'begins: %s', cause.reason)
   try {
+    summarizeStart(running)
     abortShutdownSignal(cause)
     swallowOutputErrors()
     startWatchdog(running.clock)

@@ -91,7 +91,7 @@ test('docs/api.md has every error code, entry point and environment variable, an
   const entryPoints = Object.keys(manifest.exports).map((path) => path.replace(/^\./, 'pid1'))
   assert.deepEqual(columnOf('Entry points', 'import').toSorted(), entryPoints.toSorted())
   const build = readFileSync(join(projectFolder, 'dist', 'index.js'), 'utf8')
-  const variables = new Set(build.match(/(?<=process\.env(\.|\["))(PID1_\w+|DEBUG)/g))
+  const variables = new Set(build.match(/(?<=process\.env(\.|\["))(PID1_\w+|DEBUG)|PID1_\w+(?=: \[)/g))
   assert.deepEqual(columnOf('Environment variables', 'variable').toSorted(), [...variables].toSorted())
 })
 

@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { constants } from 'node:os'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import {
   configure,
   type DrainOptions,
@@ -19,7 +19,7 @@ import {
   type SuperviseOptions,
 } from 'pid1'
 import { checkDrainOptions, checkHookOptions, checkOptions, checkSuperviseOptions } from '../src/options.ts'
-import { reportIn } from './helpers/report.ts'
+import { reportIn, stop } from './helpers/report.ts'
 import { asChildAndPid1, type Ended, start } from './helpers/run.ts'
 import { assertTook } from './helpers/time.ts'
 
@@ -174,6 +174,7 @@ const everyOption = {
     children: 0,
     otherListeners: 0,
     warnings: 0,
+  summary: 0,
     onReport: 0,
     onForcedEnd: 0,
     lingerMs: 0,
@@ -275,6 +276,97 @@ for (const text of ['soon', '10 minutes', '10h', '1e3s', '1,5s', '-1', '-1s', 'N
     assert.ok(ended.stdout.includes(`got "${text}"`), ended.stdout)
   })
 }
+
+const badVariables: readonly (readonly [name: string, text: string, expected: RegExp])[] = [
+  ['PID1_DRAIN_DELAY', '5', /a time with a unit.*write 5s or 5ms/],
+  ['PID1_LINGER', '1,5s', /a time such as/],
+  ['PID1_LINGER', 'for ever', /a time such as/],
+  ['PID1_ENDLESS', 'infinity', /a time such as/],
+  ['PID1_SPREAD', '-1s', /a time such as/],
+  ['PID1_WHILE_DRAINING', 'Serve', /"serve" or "refuse"/],
+  ['PID1_OTHER_LISTENERS', 'all', /"atOnce" or "libraries" or "afterDrain"/],
+  ['PID1_EXIT_CODE', '0', /"zero" or "signal"/],
+  ['PID1_SUMMARY', 'yes', /1 or 0/],
+  ['PID1_WARNINGS', '2', /1 or 0/],
+  ['PID1_DISABLE', 'yes', /1 or 0/],
+]
+
+for (const [name, text, expected] of badVariables) {
+  test(`${name}="${text}" is refused at the first registration`, async (t) => {
+    const ended = await start(t, 'core/bad-grace-period.js', { env: { [name]: text } }).ended
+    assert.deepEqual([ended.code, ended.signal, ended.stderr], [0, null, ''])
+    const [, message = ''] = /^Pid1Error PID1_INVALID_OPTION Expected (.*)\n$/.exec(ended.stdout) ?? []
+    assert.ok(message.startsWith(`\`${name}\``) && message.includes(`got "${text}"`), ended.stdout)
+    assert.match(message, expected)
+  })
+}
+
+const allVariables = {
+  PID1_DRAIN_DELAY: '100ms',
+  PID1_LINGER: ' Infinity ',
+  PID1_ENDLESS: '1.5s',
+  PID1_SPREAD: '0',
+  PID1_WHILE_DRAINING: 'refuse',
+  PID1_OTHER_LISTENERS: 'afterDrain',
+  PID1_EXIT_CODE: ' signal ',
+  PID1_SUMMARY: 'TRUE',
+  PID1_WARNINGS: '0',
+}
+const allOptions = {
+  drainDelayMs: 100,
+  endlessMs: 1500,
+  spreadMs: 0,
+  whileDraining: 'refuse',
+  otherListeners: 'afterDrain',
+  exitCode: 'signal',
+  summary: true,
+  warnings: false,
+}
+
+test('variables give options', async (t) => {
+  assert.deepEqual(await optionsUnder(t, allVariables), { ...allOptions, lingerMs: Infinity })
+  assert.deepEqual(await optionsUnder(t, { PID1_LINGER: '', PID1_SUMMARY: ' ' }), {})
+  assert.deepEqual(await optionsUnder(t, { ...allVariables, PID1_DISABLE: 'true' }), {})
+  assert.deepEqual(await optionsUnder(t, { PID1_DISABLE: '0', PID1_SUMMARY: '0' }), { summary: false })
+})
+
+async function optionsUnder(t: TestContext, env: NodeJS.ProcessEnv): Promise<unknown> {
+  const source = new URL('../src/options.ts', import.meta.url).href
+  const code = `import { optionsOfEnvironment } from '${source}'
+    const { lingerMs, ...options } = optionsOfEnvironment()
+    console.log(JSON.stringify({ ...options, ...(lingerMs === undefined ? {} : { lingerMs: String(lingerMs) }) }))`
+  const command = [process.execPath, '--import', 'tsx', '--input-type=module', '--eval', code]
+  const ended = await start(t, '', { command, env }).ended
+  assert.equal(ended.code, 0, ended.stderr)
+  const { lingerMs, ...options } = JSON.parse(ended.stdout) as { lingerMs?: string }
+  return { ...options, ...(lingerMs === undefined ? {} : { lingerMs: Number(lingerMs) }) }
+}
+
+asChildAndPid1('configure() wins over variables, in whatever order they are read', async (t, pid1) => {
+  const env = { PID1_EXIT_CODE: 'zero', PID1_SUMMARY: '1', PID1_GRACE_PERIOD: '60s' }
+  const run = start(t, 'core/configured.js', { pid1, env })
+  const ended = await stop(run)
+  assert.equal(ended.code, 128 + constants.signals.SIGTERM)
+  const [begins, over, ...others] = ended.stderr.trimEnd().split('\n')
+  assert.equal(begins, 'pid1: the shutdown begins: SIGTERM; 3600 ms at most')
+  assert.match(over ?? '', /^pid1: the shutdown is over after \d+ ms, with exit code 143$/)
+  assert.deepEqual(others, [])
+})
+
+test('summary: what became of connections and children, also where a listener exits', async (t) => {
+  const env = { PID1_SUMMARY: '1', PID1_OTHER_LISTENERS: 'afterDrain' }
+  const run = start(t, 'core/summary.js', { env })
+  const port = await run.port()
+  const response = await fetch(`http://127.0.0.1:${port}/`)
+  assert.equal(await response.text(), 'hello')
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assert.equal(ended.code, 3, ended.stderr)
+  assert.match(
+    ended.stderr,
+    /^pid1: the shutdown begins: SIGTERM; 9000 ms at most\npid1: the shutdown is over after \d+ ms, with exit code 3: 1 connection drained, 2 child processes ended\n$/,
+  )
+})
 
 function assertRefused(call: () => unknown, expected: RegExp, came: RegExp): void {
   assert.throws(call, (error) => {

@@ -5,6 +5,7 @@ import { type Running, state, waitingHooks } from '../state.ts'
 import { decideExitCode, toExitCode } from './exit-code.ts'
 import { guardExit, isExitCalled, isExitingNaturally } from './exit.ts'
 import { reportOf } from './make-report.ts'
+import { summarizeEnd } from './summary.ts'
 import { unfinishedHooks } from './unfinished-hooks.ts'
 
 /** On exit: reports the hooks that did not run, and makes sure that nothing delays the exit. Runs before listeners that throw. */
@@ -70,11 +71,13 @@ function endByListener(running: Running, code: number): void {
   running.over = true
   const exitCode = toExitCode(code) || decideExitCode(running)
   process.exitCode = exitCode
+  const report = { ...reportOf(running), exitCode }
   try {
-    state.options.onReport?.({ ...reportOf(running), exitCode })
+    state.options.onReport?.(report)
   } catch (error) {
     warnOf('onReport failed', error)
   }
+  summarizeEnd(report)
 }
 
 /** `process.exit` emits 'exit', so its caller is on the stack. */

@@ -3,6 +3,7 @@ import { listenForEmptyLoop } from '../exit/before-exit.ts'
 import { listenForExit } from '../exit/early-exit.ts'
 import { listenForUncaught } from '../exit/uncaught.ts'
 import { warnOfAbsence } from '../native.ts'
+import { optionsOfEnvironment } from '../options.ts'
 import { gracePeriod } from '../platform/choose-grace-period.ts'
 import { listenForShutdownMessage } from '../platform/pm2.ts'
 import { openSpareDescriptor } from '../platform/processes.ts'
@@ -12,6 +13,7 @@ import { takeEarlySignal } from '../signals/early-signals.ts'
 import { allowOurListeners, deferAllOthers } from '../signals/our-listeners.ts'
 import { listenForStopSignals } from '../signals/stop-signals.ts'
 import { prepareWatchdog } from '../signals/watchdog.ts'
+import { state } from '../state.ts'
 import { setImmediate } from '../time/timers.ts'
 import { beginOnce, onEmptyLoop, onFatalSignal, onShutdownMessage, onStopSignal, onUncaughtError } from './triggers.ts'
 import { warnOfInit } from './warn-of-init.ts'
@@ -24,10 +26,12 @@ let installed = false
  */
 export function install(): void {
   if (installed) return
+  // Throws early, where a variable is invalid.
+  state.options = { ...optionsOfEnvironment(), ...state.options }
+  gracePeriod()
   allowOurListeners()
   if (isPid1() && !isWorker()) warnOfAbsence()
   if (!isWorker()) warnOfInit()
-  gracePeriod() // throws early, where PID1_GRACE_PERIOD is invalid
   listenForStopSignals({ onStopSignal, onFatalSignal })
   listenForUncaught(onUncaughtError)
   listenForEmptyLoop(onEmptyLoop)

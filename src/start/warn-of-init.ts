@@ -8,7 +8,7 @@ import { state } from '../state.ts'
  * not in a cluster worker, because its primary prints it.
  */
 export function warnOfInit(): void {
-  if (isPid1() || process.env['PID1_WARNINGS'] === '0') return
+  if (isPid1() || state.options.warnings === false) return
   const warning = warningOfInit()
   if (warning === undefined || isClusterWorker()) return
   queueMicrotask(() => {
