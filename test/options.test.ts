@@ -174,7 +174,7 @@ const everyOption = {
     children: 0,
     otherListeners: 0,
     warnings: 0,
-  summary: 0,
+    summary: 0,
     onReport: 0,
     onForcedEnd: 0,
     lingerMs: 0,
