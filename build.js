@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
 
-const entryPoints = ['index', 'fastify']
+const entryPoints = ['index', 'fastify', 'register']
 
 // All but the native part, which has a build of its own: what an older build has left would be published.
 for (const name of existsSync('dist') ? readdirSync('dist') : []) {

@@ -106,6 +106,9 @@ static struct sigaction previous[65];
 /* Whether a signal ends this process, and how many have arrived that JavaScript has not handled yet. */
 static _Atomic int is_ours[LENGTH(previous)], pending[LENGTH(previous)];
 
+/* Who has sent each signal the last time. */
+static _Atomic int last_sender[LENGTH(previous)];
+
 static int64_t now(void) {
   struct timespec time = {0, 0};
   syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &time);
@@ -254,6 +257,7 @@ static void on_stop_signal(int signal_number, siginfo_t *info, void *context) {
   int saved = errno;
   int64_t time = now(), none = 0;
   pending[signal_number]++;
+  last_sender[signal_number] = sender_of(info);
   if (!is_ours[signal_number]) {
     /* The app handles it, or it is passed on to a child. */
   } else if (atomic_compare_exchange_strong(&arrived_at, &none, time)) {
@@ -365,6 +369,14 @@ static double age_of_arrival(double unused, double unused_too) {
 static double is_from_terminal(double unused, double unused_too) {
   (void)unused, (void)unused_too;
   return arrived_at != 0 && first_sender == FROM_TERMINAL;
+}
+
+/* Whether this process has sent the signal that arrived last to itself: the end of a clean-up that raises its signal again. */
+static double is_from_self(double signal_number, double unused) {
+  (void)unused;
+  int number = (int)signal_number;
+  if (number < 1 || number >= (int)LENGTH(previous)) return -EINVAL;
+  return last_sender[number] == FROM_SELF;
 }
 
 /* The signals of a crash: abort(), a bad address, a failed check in V8. */
@@ -613,6 +625,7 @@ static const operation operations[] = {
     {"stopWatchdog", stop_watchdog},
     {"ageOfArrival", age_of_arrival},
     {"isFromTerminal", is_from_terminal},
+    {"isFromSelf", is_from_self},
     {"exitWithin", exit_within},
     {"refuseNew", refuse_new},
     {"dropNew", drop_new},

@@ -16,7 +16,7 @@ import { turnOfLoop } from './time/wait.ts'
 export async function endShutdown(running: Running): Promise<void> {
   running.over = true
   const isEmptyLoop = running.cause.trigger === 'empty event loop'
-  if (!staysAlive() && !isEmptyLoop) await emitBeforeExit(running, decideExitCode(running))
+  if (!staysAlive() && !isEmptyLoop && !running.hasRunEmpty) await emitBeforeExit(running, decideExitCode(running))
   const report = reportOf(running)
   await callOnReport(report)
   summarizeEnd(report)

@@ -8,7 +8,7 @@ interface Copy {
 }
 
 // The key contains the major version, because what copies share must not change within one.
-const key = Symbol.for('pid1@0')
+export const key: symbol = Symbol.for('pid1@0')
 
 /**
  * The functions of the copy of the package that was loaded first into this process (or worker thread), because one copy must serve all.
@@ -35,7 +35,7 @@ export function ofFirstCopy<Api extends Copy>(own: Api, whenFirst: () => void): 
 
 function findFirstCopy(): Copy | undefined {
   try {
-    const found = (globalThis as { [key]?: Copy })[key]
+    const found = (globalThis as Record<symbol, Copy | undefined>)[key]
     const isCopy = (['onShutdown', 'shutdown', 'configure'] as const).every(
       (name) => typeof found?.[name] === 'function',
     )

@@ -3,6 +3,7 @@ import * as servers from './api/drain-on-shutdown.ts'
 import { environment as ownEnvironment } from './api/environment.ts'
 import { onExit as ownOnExit } from './api/on-exit.ts'
 import { onShutdown as ownOnShutdown } from './api/on-shutdown.ts'
+import { registerApp } from './api/register-app.ts'
 import * as byHand from './api/shutdown-by-hand.ts'
 import { superviseChild as ownSuperviseChild } from './api/supervise-child.ts'
 import { waitUntil as ownWaitUntil } from './api/wait-until.ts'
@@ -41,6 +42,7 @@ const api = ofFirstCopy(
     environment: ownEnvironment,
     configure: ownConfigure,
     Pid1Error: errors.Pid1Error,
+    registerApp,
   },
   () => {
     watchNewListeners()

@@ -30,7 +30,9 @@ export function newRunning(cause: Cause): Running {
     firstSignalAt: cause.signal === undefined ? undefined : cause.arrivedAt,
     otherListeners: new Map(),
     isCallingListeners: false,
+    endOfApp: undefined,
     listenerErrors: new Set(),
+    hasRunEmpty: false,
     over: false,
   }
 }
@@ -54,7 +56,9 @@ export function newStage(name: StageName): RunningStage {
  * it does not, because `execSync` throws when its child gets our SIGTERM.
  */
 export function recordError(running: Running, error: unknown): boolean {
-  const counts = running.listenerErrors.has(error) || running.stages.every(({ name }) => name !== 'children')
+  const isAppEnding = running.endOfApp !== undefined
+  const counts =
+    isAppEnding || running.listenerErrors.has(error) || running.stages.every(({ name }) => name !== 'children')
   running.failed ||= counts
   if (!running.errors.includes(error)) running.errors.push(error)
   return counts

@@ -23,6 +23,8 @@ export interface OtherListener {
   /** Where it was registered. */
   readonly place: string
   readonly call: () => unknown
+  /** A file under node_modules has registered it, or it was there before this package. */
+  readonly isOfPackage: boolean
   readonly isRegistered: () => boolean
 }
 
@@ -62,8 +64,12 @@ export interface Running {
   otherListeners: Map<object, OtherListener> | 'called'
   /** One of them may exit now: nothing else of this shutdown is left to do in its stage. */
   isCallingListeners: boolean
+  /** Called when the app has ended by itself. Defined while an app that does not know this package is waited for. */
+  endOfApp: (() => void) | undefined
   /** What these listeners have thrown. */
   readonly listenerErrors: Set<unknown>
+  /** The event loop has run empty meanwhile, so 'beforeExit' was emitted. */
+  hasRunEmpty: boolean
   /** The hooks have run. How the process ends from here on is not reported. */
   over: boolean
 }
@@ -89,8 +95,10 @@ export type RunningHook = { -readonly [Key in keyof HookReport]: HookReport[Key]
 /** The parts of a `ChildProcess` that are needed here. `pid` is undefined if the child could not be started. */
 export type SupervisedChild = Pick<ChildProcess, 'pid' | 'once' | 'off'>
 
-interface State {
+export interface State {
   options: Given<ConfigureOptions>
+  /** `pid1/register` was loaded into a process that has not called this package: into an app, or into a package manager in front of it. */
+  unaware: 'app' | 'package manager' | undefined
   /** By stage, in the order of registration. A hook is removed when it starts, so no hook runs twice. */
   readonly hooks: Readonly<Record<StageName, Set<RegisteredHook>>>
   readonly supervised: Map<SupervisedChild, SuperviseOptions>
@@ -102,6 +110,7 @@ interface State {
 /** What is registered and what is running. One for each process, because later copies of the package call the code of the first. */
 export const state: State = {
   options: {},
+  unaware: undefined,
   hooks: {
     announce: new Set(),
     intake: new Set(),

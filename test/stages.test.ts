@@ -57,7 +57,7 @@ test('the times in docs/how-it-works.md, and in its picture, are those of the co
   const rows = [...(page ?? '').matchAll(/^\| .+ \| ([\d.]+) s +\| ([\d.]+) s +\|$/gm)]
   const bars = [...(picture ?? '').matchAll(/<rect x="([\d.]+)".* width="([\d.]+)" height="13" fill="#0969da"/g)]
   for (const [column, graceS] of [10, 30].entries()) {
-    const clock = startClock(graceS * 1000, 0, { withoutDeadline: false, parentWaits: false })
+    const clock = startClock(graceS * 1000, 0, { withoutDeadline: false, parentWaits: false, childrenFirst: false })
     const ends = stages.map(({ name }) => endOfStage(clock, name, () => true) / 1000)
     assert.deepEqual(
       rows.map((row) => Number(row[column + 1])),

@@ -1,7 +1,8 @@
 import { debug, warn } from '../log.ts'
+import { isInFront } from '../platform/init.ts'
 import { type Process, sendSignal } from '../platform/processes.ts'
 import type { StageName } from '../stages.ts'
-import type { Running } from '../state.ts'
+import { type Running, state } from '../state.ts'
 import { performance } from '../time/timers.ts'
 import { pause } from '../time/wait.ts'
 import { findDescendants, keyOf, optionsOf } from './descendants.ts'
@@ -27,7 +28,7 @@ export async function endDescendants(stage: StageName, running: Running, endsAt:
     const { children, sidecars } = findDescendants()
     stopLimit ??= limitNewChildren(children.length + sidecars.length)
     const left = stage === 'children' ? children : [...children, ...sidecars] // a hook of flush may have started a child
-    const spared = startedAt < spareUntil ? startedByAsked(left, asked) : new Set<Process>()
+    const spared = new Set(startedAt < spareUntil ? [...startedByAsked(left, asked), ...inFront(left)] : [])
     const awaited = left.filter((each) => {
       if (spared.has(each)) return true
       const known = asked.get(keyOf(each)) ?? ask(each, endsAt, asked)
@@ -60,6 +61,13 @@ function startedByAsked(left: readonly Process[], asked: ReadonlyMap<string, Ask
     cleaning.add(each.pid)
   }
   return spared
+}
+
+/** The shells and package managers that only wait for a child: they end by themselves, with its code. Only where PID 1 is one too. */
+function inFront(left: readonly Process[]): Process[] {
+  if (state.unaware !== 'package manager') return []
+  const parents = new Set(left.map(({ parent }) => parent))
+  return left.filter(({ pid }) => parents.has(pid) && isInFront(pid))
 }
 
 interface Asked {

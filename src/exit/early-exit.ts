@@ -15,7 +15,7 @@ export function listenForExit(): void {
     const { running } = state
     if (running === undefined && !isExitCalled()) warnOfExitWithoutShutdown(code)
     if (running?.over === false) {
-      if (running.isCallingListeners) endByListener(running, code)
+      if (running.isCallingListeners || state.unaware === 'package manager') endByListener(running, code)
       else warnOfExitDuringShutdown(running, code)
     }
     // A 'beforeExit' listener that calls process.exit(0) does not make a failure good.

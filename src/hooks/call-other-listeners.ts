@@ -1,9 +1,12 @@
 import { flushOutput } from '../exit/output.ts'
-import type { OtherListener, Running, RunningStage } from '../state.ts'
+import { listOf, safeName, warn } from '../log.ts'
+import { type OtherListener, type Running, type RunningHook, type RunningStage, state } from '../state.ts'
 import { endOfStage } from '../time/deadline.ts'
-import { nextTick } from '../time/timers.ts'
+import { nextTick, performance } from '../time/timers.ts'
+import { runInsideHook } from './inside-hook.ts'
 import { runHook } from './run-hook.ts'
 import { hasWork } from './run-in-turn.ts'
+import { untilAppEnds } from './until-app-ends.ts'
 
 /**
  * Calls the listeners that have waited, all at once, in the order in which they were registered. It is the last thing before the
@@ -14,30 +17,97 @@ export async function callOtherListeners(stage: RunningStage, running: Running):
   if (otherListeners === 'called') return
   running.otherListeners = 'called'
   const listeners = [...otherListeners.values()].filter(({ isRegistered }) => isRegistered())
-  if (listeners.length === 0) return
+  const isManager = state.unaware === 'package manager'
+  if (listeners.length === 0 && !isManager) return
   await flushOutput(running)
   const endsAt = endOfStage(running.clock, stage.name, hasWork)
   running.isCallingListeners = true
+  if (isManager) await letManagerEnd(listeners, running, endsAt)
+  else if (state.unaware === 'app' && listeners.some(belongsToApp)) await letAppEnd(listeners, stage, running, endsAt)
+  else await callAll(listeners, stage, running, endsAt)
+  running.isCallingListeners = false
+}
+
+function belongsToApp({ isOfPackage }: OtherListener): boolean {
+  return !isOfPackage || isProgramOfPackage()
+}
+
+/** Whether the whole app is a command of a package, such as `next start`. */
+function isProgramOfPackage(): boolean {
+  return /[\\/]node_modules[\\/]/.test(process.argv[1] ?? '')
+}
+
+async function callAll(
+  listeners: readonly OtherListener[],
+  stage: RunningStage,
+  running: Running,
+  endsAt: number,
+): Promise<void> {
+  let isUnseen = false
+  const call = async (listener: OtherListener) => {
+    const returned = await callListener(listener, running)
+    isUnseen ||= returned === 'no promise'
+  }
   await Promise.all(
     listeners.map((listener) =>
       runHook(
-        {
-          name: `${listener.signal} listener of ${listener.place}`,
-          hook: () => callListener(listener, running),
-          stage: stage.name,
-          isListener: true,
-        },
+        { name: nameOf(listener), hook: () => call(listener), stage: stage.name, isListener: true },
         stage,
         running,
         endsAt,
       ),
     ),
   )
-  running.isCallingListeners = false
+  if (state.unaware === undefined || !isUnseen) return
+  // What a listener has started is not seen, and a package seldom ends the process.
+  const { startedAt, deadline } = running.clock
+  await untilAppEnds(running, Math.min(endsAt, performance.now() + (deadline - startedAt) / 5))
+}
+
+/**
+ * The end of an app that does not know this package stays its own: it exits, or its event loop runs empty, or it raises the signal again,
+ * or an error ends it. What its listeners return does not say when they are done: many only start something.
+ */
+async function letAppEnd(
+  listeners: readonly OtherListener[],
+  stage: RunningStage,
+  running: Running,
+  endsAt: number,
+): Promise<void> {
+  const startedAt = performance.now()
+  const reports = listeners.map(({ signal, place }): RunningHook => {
+    return { name: `${signal} listener of ${place}`, outcome: 'running', durationMs: 0 }
+  })
+  stage.hooks.push(...reports)
+  for (const report of reports) stage.active.add(report)
+  const hasEnded = untilAppEnds(running, endsAt)
+  for (const listener of listeners) void runInsideHook(() => callListener(listener, running)).catch(() => {})
+  const isInTime = await hasEnded
+  for (const report of reports) {
+    report.durationMs = performance.now() - startedAt
+    report.outcome = isInTime ? 'done' : 'cut'
+    stage.active.delete(report)
+  }
+  if (isInTime) return
+  const names = listOf(listeners.filter(belongsToApp), (listener) => `the ${safeName(nameOf(listener))}`)
+  warn(`${names} did not end the process within ${Math.round(performance.now() - startedAt)} ms, so it is ended now`)
+}
+
+/** A package manager exits when its child has ended, with the child's code. */
+async function letManagerEnd(listeners: readonly OtherListener[], running: Running, endsAt: number): Promise<void> {
+  const hadChildren = running.children.terminated + running.children.killed > 0
+  const hasEnded = untilAppEnds(running, endsAt)
+  if (!hadChildren && listeners.length === 0) running.endOfApp?.()
+  if (!hadChildren) for (const listener of listeners) void callListener(listener, running).catch(() => {})
+  if (!(await hasEnded)) warn('the package manager did not end by itself after its child, so it is ended now')
+}
+
+function nameOf({ signal, place }: OtherListener): string {
+  return `${signal} listener of ${place}`
 }
 
 /** An error remains what it would have been without this package: uncaught, or an unhandled rejection. */
-async function callListener({ call }: OtherListener, { listenerErrors }: Running): Promise<void> {
+async function callListener({ call }: OtherListener, { listenerErrors }: Running): Promise<'a promise' | 'no promise'> {
   let returned: unknown
   try {
     returned = call()
@@ -50,9 +120,14 @@ async function callListener({ call }: OtherListener, { listenerErrors }: Running
   }
   try {
     await returned
+    return isThenable(returned) ? 'a promise' : 'no promise'
   } catch (error) {
     listenerErrors.add(error)
     void Promise.reject(error)
     throw error
   }
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof (value as { readonly then?: unknown } | null | undefined)?.then === 'function'
 }

@@ -16,7 +16,8 @@ export interface GracePeriod {
 /** Clock options that depend on the environment. */
 export function clockOptions(): ClockOptions {
   const withoutDeadline = !isPid1() && (hasTerminal() || isWatched()) && isDebugged()
-  return { withoutDeadline, parentWaits: isClusterWorker() && !isWorkerOfPm2() }
+  const isManager = state.unaware === 'package manager'
+  return { withoutDeadline, parentWaits: isClusterWorker() && !isWorkerOfPm2(), childrenFirst: isManager }
 }
 
 /** The grace period and its source. */

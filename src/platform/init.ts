@@ -2,7 +2,7 @@ import { readProcess } from './processes.ts'
 
 /** The name of the program that is PID 1, if it is another one; undefined if it cannot be read. */
 export function nameOfInit(): string | undefined {
-  const [program = ''] = findProgramInFront(commandOfInit()) ?? []
+  const [program = ''] = findProgramInFront(commandOf(1)) ?? []
   return program || readText('/proc/1/comm')?.trim() || undefined
 }
 
@@ -11,13 +11,30 @@ export function nameOfInit(): string | undefined {
  * PID 1 is known by its command line, because the name in `/proc/1/comm` is cut to 15 characters, and for a script it is the script's.
  */
 export function warningOfInit(): string | undefined {
-  const command = commandOfInit()
+  const command = commandOf(1)
   const front = findProgramInFront(command)
   if (front === undefined || !isStartedByInit()) return undefined
+  if (!isShell(front[0]) && hasRegister()) return undefined
   const [program, advice] = front
-  if (isShell(program) && catchesTerm()) return undefined // a `trap`, which may forward the signal
+  if (isShell(program) && catchesTerm(1)) return undefined // a `trap`, which may forward the signal
   const shown = command.join(' ').slice(0, 100)
   return `PID 1 is \`${shown}\`, which does not pass SIGTERM on to this process in time: ${advice}`
+}
+
+/** Whether a process is a package manager, or a shell that does not catch SIGTERM: it only waits for its child. */
+export function isInFront(pid: number): boolean {
+  const [program] = findProgramInFront(commandOf(pid)) ?? []
+  return program !== undefined && !(isShell(program) && catchesTerm(pid))
+}
+
+/** Whether this process is a package manager. */
+export function isPackageManager(): boolean {
+  return findProgramInFront(['node', process.argv[1] ?? '']) !== undefined
+}
+
+/** Whether `pid1/register` was loaded into PID 1, so that a package manager passes the signal on. */
+function hasRegister(): boolean {
+  return /(^|\0)NODE_OPTIONS=[^\0]*\bpid1\/(dist\/)?register/.test(readText('/proc/1/environ') ?? '')
 }
 
 /** If PID 1 is a shell or a package manager in front of the app: its name, and what to write instead of it. */
@@ -73,13 +90,13 @@ function isStartedByInit(): boolean {
   return pid === 1
 }
 
-function catchesTerm(): boolean {
-  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readText('/proc/1/status') ?? '')?.[1] ?? '0'
+function catchesTerm(pid: number): boolean {
+  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readText(`/proc/${pid}/status`) ?? '')?.[1] ?? '0'
   return ((BigInt(`0x${mask}`) >> 14n) & 1n) === 1n
 }
 
-function commandOfInit(): string[] {
-  return (readText('/proc/1/cmdline') ?? '').split('\0').filter((arg) => arg !== '')
+function commandOf(pid: number): string[] {
+  return (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').filter((arg) => arg !== '')
 }
 
 function baseName(path: string): string {

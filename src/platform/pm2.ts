@@ -1,5 +1,10 @@
 import { has } from './platform-table.ts'
 
+/** Whether this process is PM2's own: its daemon, or one of its commands. */
+export function isPm2(): boolean {
+  return /[\\/]pm2[\\/](lib[\\/]Daemon\.js$|bin[\\/])/.test(process.argv[1] ?? '')
+}
+
 /** Whether PM2 itself has forked this cluster worker. PM2 does not exit after it, as another primary would. */
 export function isWorkerOfPm2(): boolean {
   return has(process.env, 'pm_id') && process.env['exec_mode'] === 'cluster_mode'

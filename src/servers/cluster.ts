@@ -31,6 +31,7 @@ const workersHandles = new Set<Handle>()
 /** The app's own servers that listen. */
 const appServers = new Set<ListeningServer>()
 let isWatchingForks = false
+let isRecording = false
 
 /** In a primary: records its sockets, for the drain. In a worker: calls `onDisconnect` when it is disconnected from its primary. */
 export function watchCluster(onDisconnect: (reason: string, exitCode: number) => void): void {
@@ -40,7 +41,9 @@ export function watchCluster(onDisconnect: (reason: string, exitCode: number) =>
 }
 
 /** Needs `server._handle`; where it is missing a primary sends the signal to its workers although connections still arrive. */
-function recordSockets(): void {
+export function recordSockets(): void {
+  if (isRecording) return
+  isRecording = true
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const { server } = message as { server: ListeningServer }
     const handle = server._handle

@@ -23,6 +23,10 @@ const waiting = new Set<Registered>()
 /** gRPC servers, whose http2 servers are further servers of one app. */
 const grpcServers = new Map<GrpcServer, App>()
 let isWatchingListeners = false
+/** Called before a server is drained that nobody has registered. Undefined where such servers are left alone. */
+let onUnknownServer: (() => void) | undefined
+/** What is closed when a server was drained that nobody has registered. */
+const ownersOf = new WeakMap<object, { close(): unknown }>()
 
 interface Registered {
   readonly server: Server
@@ -94,6 +98,34 @@ export function registerServer(server: Server, options: Given<DrainOptions>): vo
   known.app.further.delete(known)
   known.isFurther = false
   register(known)
+}
+
+/**
+ * For `pid1/register`: drains every http, https and http2 server that begins to listen. Fastify tells of its instances, and
+ * is closed when its server was drained. `onServer` is called before a server is registered.
+ */
+export function drainEveryServer(onServer: () => void): void {
+  onUnknownServer = onServer
+  watchListeners()
+  subscribe('fastify.initialization', (message) => {
+    const { fastify } = message as { fastify: { readonly server: object; close(): unknown } }
+    ownersOf.set(fastify.server, fastify)
+  })
+}
+
+function trackUnknown(server: Server): void {
+  if (onUnknownServer === undefined) return
+  onUnknownServer()
+  const app = newApp({ isEndless: isPollOfSocketIo })
+  const owner = ownersOf.get(server)
+  if (owner !== undefined) app.closers.add({ close: () => owner.close() })
+  track(server, app, false)
+}
+
+/** Socket.IO holds such a request for up to 25 s. Its client comes back after a 503. */
+function isPollOfSocketIo(request: Parameters<NonNullable<DrainOptions['isEndless']>>[0]): boolean | undefined {
+  const { method, url = '' } = request
+  return (method === 'GET' && /[?&]EIO=\d/.test(url) && /[?&]transport=polling(&|$)/.test(url)) || undefined
 }
 
 /** Unregisters a server and the further servers of its app. */
@@ -234,7 +266,8 @@ function watchListeners(): void {
       .listeners('request')
       .map((handler) => handlers.get(handler)?.deref()?.app)
       .find((found) => found !== undefined)
-    if (app !== undefined) track(server, app, true)
+    if (app === undefined) trackUnknown(server)
+    else track(server, app, true)
   })
 }
 

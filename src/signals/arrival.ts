@@ -10,6 +10,8 @@ export interface Arrival {
   readonly arrivedAt: number
   /** A key was pressed in the terminal: no other process has sent the first stop signal. */
   readonly fromTerminal: boolean
+  /** This process has sent it to itself: the end of a clean-up that raises its signal again. */
+  readonly isFromSelf: boolean
   /** Who has sent SIGINT again since the first stop signal. Undefined where the native part has not seen this signal. */
   readonly repeatedBy: 'nobody' | 'a process' | 'the terminal' | undefined
 }
@@ -21,9 +23,16 @@ export function takeArrival(signal: NodeJS.Signals): Arrival {
   if (part === undefined || repeatedBy === undefined) {
     // There is no native part, or the app has emitted the signal, as readline's idiom does. Only the terminal is known then.
     const arrivedAt = performance.now()
-    return { signal, arrivedAt, fromTerminal: signal === 'SIGINT' && hasTerminal(), repeatedBy: undefined }
+    return {
+      signal,
+      arrivedAt,
+      fromTerminal: signal === 'SIGINT' && hasTerminal(),
+      isFromSelf: false,
+      repeatedBy: undefined,
+    }
   }
-  return { signal, arrivedAt: firstArrivalAt(), fromTerminal: part.isFromTerminal() === 1, repeatedBy }
+  const isFromSelf = part.isFromSelf(constants.signals[signal]) === 1
+  return { signal, arrivedAt: firstArrivalAt(), fromTerminal: part.isFromTerminal() === 1, isFromSelf, repeatedBy }
 }
 
 /** When the first stop signal arrived; now, where none has. JavaScript may not have handled it yet, because the loop was blocked. */

@@ -61,7 +61,7 @@ function replace(signal: NodeJS.Signals, original: Listener, all: readonly Regis
 /** The listener that takes the place of another one. */
 function deferring(signal: NodeJS.Signals, registered: Registered): Registered {
   const original = originalOf(registered)
-  const place = shownPlaceOf(original)
+  const [place, isOfPackage] = [shownPlaceOf(original), isOfPackageOrEarlier(original)]
   // Calls what was registered, so that a `once` listener is called once.
   const isOnce = registered !== original
   const callOriginal = (args: unknown[]) => {
@@ -69,9 +69,12 @@ function deferring(signal: NodeJS.Signals, registered: Registered): Registered {
     return registered.apply(process, args)
   }
   const ours: Registered = markAsOurs(
-    Object.assign((...args: unknown[]) => onSignal(ours, { signal, place, call: () => callOriginal(args) }, original), {
-      listener: original,
-    }),
+    Object.assign(
+      (...args: unknown[]) => onSignal(ours, { signal, place, isOfPackage, call: () => callOriginal(args) }, original),
+      {
+        listener: original,
+      },
+    ),
   )
   return ours
 }
@@ -91,11 +94,17 @@ function onSignal(ours: object, listener: Omit<OtherListener, 'isRegistered'>, o
 }
 
 function waits(listener: Listener): boolean {
-  const mode: ConfigureOptions['otherListeners'] = state.options.otherListeners ?? 'libraries'
+  const usual = state.unaware === undefined ? 'libraries' : 'afterDrain'
+  const mode: ConfigureOptions['otherListeners'] = state.options.otherListeners ?? usual
   if (mode === 'atOnce') return false
   const place = placeOf(listener)
   if (place !== undefined && /[\\/]signal-exit[\\/]/.test(place)) return false
-  return mode === 'afterDrain' || place === undefined || /[\\/]node_modules[\\/]/.test(place)
+  return mode === 'afterDrain' || isOfPackageOrEarlier(listener)
+}
+
+function isOfPackageOrEarlier(listener: Listener): boolean {
+  const place = placeOf(listener)
+  return place === undefined || /[\\/]node_modules[\\/]/.test(place)
 }
 
 /** Empty where Node itself has registered the listener, undefined where it was there before this package. */

@@ -13,7 +13,7 @@ import { takeEarlySignal } from '../signals/early-signals.ts'
 import { allowOurListeners, deferAllOthers } from '../signals/our-listeners.ts'
 import { listenForStopSignals } from '../signals/stop-signals.ts'
 import { prepareWatchdog } from '../signals/watchdog.ts'
-import { state } from '../state.ts'
+import { type State, state } from '../state.ts'
 import { setImmediate } from '../time/timers.ts'
 import { beginOnce, onEmptyLoop, onFatalSignal, onShutdownMessage, onStopSignal, onUncaughtError } from './triggers.ts'
 import { warnOfInit } from './warn-of-init.ts'
@@ -22,9 +22,11 @@ let installed = false
 
 /**
  * Installs what the first registration needs, once. Every public function that registers something calls it. Importing alone changes
- * nothing, except as PID 1 (signals/early-signals.ts).
+ * nothing, except as PID 1 (signals/early-signals.ts). `unaware` is for `pid1/register` only.
  */
-export function install(): void {
+export function install(unaware?: State['unaware']): void {
+  // The process knows this package from its own first call on.
+  if (unaware === undefined || !installed) state.unaware = unaware
   if (installed) return
   // Throws early, where a variable is invalid.
   state.options = { ...optionsOfEnvironment(), ...state.options }

@@ -2,7 +2,9 @@ import { countWhenEmpty } from '../exit/before-exit.ts'
 import { decideExitCode, exitCodeOfApp, exitCodeOfSignal } from '../exit/exit-code.ts'
 import { exit, isExitingNaturally } from '../exit/exit.ts'
 import { debug, printError } from '../log.ts'
+import { belongsToApp } from '../signals/signal-owner.ts'
 import { causeOf, recordError } from '../running.ts'
+import { isPid1 } from '../platform/this-process.ts'
 import { begin } from '../shutdown.ts'
 import type { Arrival } from '../signals/arrival.ts'
 import { forceExit, isSecondCtrlC } from '../signals/second-ctrl-c.ts'
@@ -19,6 +21,7 @@ export function onStopSignal(arrival: Arrival): void {
 /** Platforms may send SIGTERM several times. Only a second Ctrl-C changes a shutdown. */
 function onFurtherSignal(running: Running, arrival: Arrival): void {
   if (isExitingNaturally()) return exit(decideExitCode(running)) // something has revived the empty event loop
+  if (arrival.isFromSelf && !belongsToApp(arrival.signal)) running.endOfApp?.()
   running.firstSignalAt ??= arrival.arrivedAt
   if (isSecondCtrlC(arrival, running)) forceExit(running)
 }
@@ -62,6 +65,7 @@ export function joinShutdown(running: Running, cause: Cause): Running {
  */
 export function onEmptyLoop(): void {
   if (state.running !== undefined) return
+  if (state.unaware !== undefined && waitingHooks().length === 0 && !isPid1()) return
   if (staysAlive() && waitingHooks().length === 0) return
   countWhenEmpty()
   begin(causeOf('empty event loop'))
@@ -73,4 +77,5 @@ export function onUncaughtError(error: unknown): void {
   if (state.running === undefined) return void begin({ ...causeOf('uncaught error'), error })
   const counts = recordError(state.running, error)
   state.running.uncaught ||= counts
+  state.running.endOfApp?.()
 }

@@ -17,15 +17,17 @@ export interface ClockOptions {
   readonly withoutDeadline: boolean
   /** A parent forwarded the signal, waits for this process, and has to exit in time itself. */
   readonly parentWaits: boolean
+  /** This process only waits for children that know the same grace period, so its own time ends after theirs. */
+  readonly childrenFirst: boolean
 }
 
 /** The clock of a shutdown whose signal arrived at `startedAt`. */
 export function startClock(
   gracePeriodMs: number,
   startedAt: number,
-  { withoutDeadline, parentWaits }: ClockOptions,
+  { withoutDeadline, parentWaits, childrenFirst }: ClockOptions,
 ): Clock {
-  const ownMs = marginMs(gracePeriodMs)
+  const ownMs = childrenFirst ? marginMs(gracePeriodMs) / 4 : marginMs(gracePeriodMs)
   const keptMs = parentWaits ? Math.min(3 * ownMs, 0.75 * gracePeriodMs) : ownMs
   const deadline = withoutDeadline ? Infinity : startedAt + gracePeriodMs - keptMs
   return {
