@@ -70,6 +70,9 @@ const run: Record<Stage['runs'], (stage: RunningStage, running: Running) => Prom
 }
 
 async function endProcesses(stage: RunningStage, running: Running): Promise<void> {
-  await endDescendants(stage.name, running, endOfStage(running.clock, stage.name, hasWork))
+  // A package manager has nothing else to do, and its child has its own deadline, which comes first.
+  const isManager = state.unaware === 'package manager'
+  const endsAt = isManager ? running.clock.deadline : endOfStage(running.clock, stage.name, hasWork)
+  await endDescendants(stage.name, running, endsAt)
   await runTogether(stage, running) // hooks that were registered too late for their own stage
 }

@@ -28,7 +28,8 @@ export async function endDescendants(stage: StageName, running: Running, endsAt:
     const { children, sidecars } = findDescendants()
     stopLimit ??= limitNewChildren(children.length + sidecars.length)
     const left = stage === 'children' ? children : [...children, ...sidecars] // a hook of flush may have started a child
-    const spared = new Set(startedAt < spareUntil ? [...startedByAsked(left, asked), ...inFront(left)] : [])
+    const spared = startedAt < spareUntil ? startedByAsked(left, asked) : new Set<Process>()
+    if (startedAt < endsAt) for (const each of inFront(left)) spared.add(each)
     const awaited = left.filter((each) => {
       if (spared.has(each)) return true
       const known = asked.get(keyOf(each)) ?? ask(each, endsAt, asked)

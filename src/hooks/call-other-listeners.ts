@@ -22,7 +22,7 @@ export async function callOtherListeners(stage: RunningStage, running: Running):
   await flushOutput(running)
   const endsAt = endOfStage(running.clock, stage.name, hasWork)
   running.isCallingListeners = true
-  if (isManager) await letManagerEnd(listeners, running, endsAt)
+  if (isManager) await letManagerEnd(listeners, stage, running)
   else if (state.unaware === 'app' && listeners.some(belongsToApp)) await letAppEnd(listeners, stage, running, endsAt)
   else await callAll(listeners, stage, running, endsAt)
   running.isCallingListeners = false
@@ -94,12 +94,20 @@ async function letAppEnd(
 }
 
 /** A package manager exits when its child has ended, with the child's code. */
-async function letManagerEnd(listeners: readonly OtherListener[], running: Running, endsAt: number): Promise<void> {
+async function letManagerEnd(
+  listeners: readonly OtherListener[],
+  stage: RunningStage,
+  running: Running,
+): Promise<void> {
   const hadChildren = running.children.terminated + running.children.killed > 0
-  const hasEnded = untilAppEnds(running, endsAt)
+  const outcome = running.children.killed > 0 ? 'cut' : 'done'
+  stage.hooks.push({ name: 'the child of the package manager', outcome, durationMs: 0 })
+  const hasEnded = untilAppEnds(running, running.clock.deadline)
   if (!hadChildren && listeners.length === 0) running.endOfApp?.()
   if (!hadChildren) for (const listener of listeners) void callListener(listener, running).catch(() => {})
-  if (!(await hasEnded)) warn('the package manager did not end by itself after its child, so it is ended now')
+  if (await hasEnded) return
+  if (outcome === 'done') warn('the package manager did not end by itself after its child, so it is ended now')
+  else warn('what the package manager has started did not end in time, and was killed')
 }
 
 function nameOf({ signal, place }: OtherListener): string {

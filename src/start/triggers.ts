@@ -1,13 +1,14 @@
 import { countWhenEmpty } from '../exit/before-exit.ts'
 import { decideExitCode, exitCodeOfApp, exitCodeOfSignal } from '../exit/exit-code.ts'
 import { exit, isExitingNaturally } from '../exit/exit.ts'
+import { hasWork } from '../hooks/run-in-turn.ts'
 import { debug, printError } from '../log.ts'
 import { belongsToApp } from '../signals/signal-owner.ts'
 import { causeOf, recordError } from '../running.ts'
-import { isPid1 } from '../platform/this-process.ts'
 import { begin } from '../shutdown.ts'
 import type { Arrival } from '../signals/arrival.ts'
 import { forceExit, isSecondCtrlC } from '../signals/second-ctrl-c.ts'
+import { stages } from '../stages.ts'
 import { type Cause, type Running, state, waitingHooks } from '../state.ts'
 import { staysAlive } from '../stay-alive.ts'
 
@@ -65,7 +66,7 @@ export function joinShutdown(running: Running, cause: Cause): Running {
  */
 export function onEmptyLoop(): void {
   if (state.running !== undefined) return
-  if (state.unaware !== undefined && waitingHooks().length === 0 && !isPid1()) return
+  if (state.unaware !== undefined && stages.every(({ name }) => !hasWork(name))) return
   if (staysAlive() && waitingHooks().length === 0) return
   countWhenEmpty()
   begin(causeOf('empty event loop'))

@@ -1,0 +1,33 @@
+import { type Load, startClients } from './load.ts'
+import { type Ended, type Lifetime, type RunOptions, start } from './run.ts'
+
+export interface Stopped {
+  readonly ended: Ended
+  readonly lost: number
+  /** How many answers there were, by their status. */
+  readonly statuses: Readonly<Record<string, number>>
+}
+
+interface BusyOptions extends RunOptions {
+  /** By default SIGTERM. */
+  readonly signal?: NodeJS.Signals
+  /** SIGKILL comes this long after the signal: a bare app often never ends. */
+  readonly killAfterMs?: number
+}
+
+/** Stops an app that has printed its port, with a grace period of 4 s, while 200 clients are busy. */
+export async function stopBusy(t: Lifetime, name: string, options: BusyOptions, load: Load = {}): Promise<Stopped> {
+  const { signal = 'SIGTERM', killAfterMs } = options
+  const run = start(t, name, { ...options, env: { PID1_GRACE_PERIOD: '4s', ...options.env } })
+  const clients = await startClients(t, await run.port(), { clients: 200, thinkMs: 5, ...load })
+  run.signal(signal)
+  const kill = () => {
+    clients.stop()
+    run.signal('SIGKILL')
+  }
+  const timer = killAfterMs === undefined ? undefined : setTimeout(kill, killAfterMs)
+  const ended = await run.ended
+  clearTimeout(timer)
+  const { lost, statuses } = await clients.counted
+  return { ended, lost, statuses }
+}
