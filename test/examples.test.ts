@@ -41,6 +41,7 @@ interface Service {
   readonly modules?: Readonly<Record<string, string>>
   readonly main?: string
   readonly build?: (cwd: string) => void
+  readonly env?: NodeJS.ProcessEnv
 }
 
 const sameName = (...names: readonly string[]) => Object.fromEntries(names.map((name) => [name, name]))
@@ -67,6 +68,11 @@ const services: Readonly<Record<string, Service>> = {
   'socket-io': { said: ['database closed'], modules: sameName('socket.io') },
   'chat-stream': { said: ['database closed'] },
   compose: { said: ['database closed'] },
+  unchanged: {
+    said: ['database closed'],
+    modules: sameName('express'),
+    env: { NODE_OPTIONS: '--import pid1/register' },
+  },
 }
 
 /** The services without a server for HTTP. */
@@ -337,8 +343,8 @@ function startService(t: TestContext, example: string, pid1: boolean): Run {
 }
 
 function startIn(t: TestContext, cwd: string, pid1: boolean): Run {
-  const main = services[basename(cwd)]?.main ?? 'server.js'
-  return start(t, '', { pid1, cwd, command: [process.execPath, main], env: { PORT: '0' } })
+  const { main = 'server.js', env = {} } = services[basename(cwd)] ?? {}
+  return start(t, '', { pid1, cwd, command: [process.execPath, main], env: { PORT: '0', ...env } })
 }
 
 function copyExample(t: TestContext, example: string): string {

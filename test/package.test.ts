@@ -47,12 +47,12 @@ test('the package exports its public names and no other', () => {
 
 test('the tarball contains the build, the licence, the README and the changelog, and nothing else', () => {
   // The entry points' declarations, and what they import.
-  const types = new Set(['index.d.ts', 'fastify.d.ts'])
+  const types = new Set(['index.d.ts', 'fastify.d.ts', 'register.d.ts'])
   for (const file of types) {
     const imports = readFileSync(join(unpacked, 'dist', file), 'utf8').matchAll(/from '(\.[^']+)\.ts'/g)
     for (const [, path = ''] of imports) types.add(`${join(dirname(file), path)}.d.ts`)
   }
-  const modules = ['index.js', 'fastify.js'].flatMap((file) => [file, `${file}.map`])
+  const modules = ['index.js', 'fastify.js', 'register.js'].flatMap((file) => [file, `${file}.map`])
   // Both where the cross compiler is there too, as in CI.
   const native = readdirSync(join(projectFolder, 'dist', 'native')).map((file) => `native/${file}`)
   const built = [...modules, ...types, ...native].map((file) => `dist/${file}`)
@@ -75,6 +75,7 @@ test('the subpaths are found, and what is private is not', async (t) => {
   assert.deepEqual(ended.stdout.trim().split('\n'), [
     'pid1 found',
     'pid1/fastify found',
+    'pid1/register found',
     'pid1/package.json found',
     'pid1/dist/index.js ERR_PACKAGE_PATH_NOT_EXPORTED',
     'pid1/shutdown ERR_PACKAGE_PATH_NOT_EXPORTED',
