@@ -159,6 +159,25 @@ asPid1('the example next answers the request in flight, and loses none of busy c
   match(stdout, /answer noted\ndatabase closed\n$/) // the first by what the route does after its answer
 })
 
+asPid1('the example next without start.mjs: pid1/register answers the request in flight, and loses none', async (t) => {
+  const port = await freePort()
+  const cwd = buildNext()
+  const env = { PORT: String(port), HOSTNAME: '127.0.0.1', NODE_ENV: 'production' }
+  const command = [process.execPath, '--import', 'pid1/register', 'server.js']
+  const run = start(t, 'next', { pid1: true, cwd, command, env })
+  await run.line(/Ready/)
+  const slow = request(port, '/slow')
+  await slow.sent
+  const { counted } = await startClients(t, port, { clients: 100, thinkMs: 5 })
+  run.signal('SIGTERM')
+  deepEqual(await slow.answered, { status: 200, body: 'hello\n' })
+  const { lost, statuses, answered } = await counted
+  deepEqual({ lost, statuses }, { lost: 0, statuses: { 200: answered } })
+  const { code, stdout, stderr } = await run.ended
+  deepEqual({ code, stderr }, { code: 143, stderr: '' }) // Next.js exits with it
+  match(stdout, /answer noted\n$/)
+})
+
 asChildAndPid1('the example http ends its event stream', async (t, pid1) => {
   const run = startService(t, 'http', pid1)
   const port = await run.port()

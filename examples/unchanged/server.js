@@ -18,10 +18,12 @@ const server = app.listen(process.env.PORT ?? 3000, (error) => {
   console.log(`listening ${server.address().port}`)
 })
 
-process.on('SIGTERM', async () => {
+process.on('SIGTERM', () => void stop())
+
+async function stop() {
   database.isOpen = false
   server.close()
   await delay(100) // await pool.end()
   console.log('database closed')
   process.exit(0)
-})
+}

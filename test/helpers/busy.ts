@@ -13,13 +13,17 @@ interface BusyOptions extends RunOptions {
   readonly signal?: NodeJS.Signals
   /** SIGKILL comes this long after the signal: a bare app often never ends. */
   readonly killAfterMs?: number
+  /** For an app that does not print `listening PORT`: its port, and what it prints instead. */
+  readonly listens?: { readonly port: number; readonly saying: RegExp }
 }
 
 /** Stops an app that has printed its port, with a grace period of 4 s, while 200 clients are busy. */
 export async function stopBusy(t: Lifetime, name: string, options: BusyOptions, load: Load = {}): Promise<Stopped> {
-  const { signal = 'SIGTERM', killAfterMs } = options
+  const { signal = 'SIGTERM', killAfterMs, listens } = options
   const run = start(t, name, { ...options, env: { PID1_GRACE_PERIOD: '4s', ...options.env } })
-  const clients = await startClients(t, await run.port(), { clients: 200, thinkMs: 5, ...load })
+  if (listens !== undefined) await run.line(listens.saying)
+  const port = listens?.port ?? (await run.port())
+  const clients = await startClients(t, port, { clients: 200, thinkMs: 5, ...load })
   run.signal(signal)
   const kill = () => {
     clients.stop()
