@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
 
-const entryPoints = ['index', 'fastify', 'register']
+const entryPoints = ['index', 'fastify', 'register', 'cli']
 
 // All but the native part, which has a build of its own: what an older build has left would be published.
 for (const name of existsSync('dist') ? readdirSync('dist') : []) {
@@ -26,9 +26,11 @@ await build({
   logLevel: 'warning',
 })
 
+chmodSync(join('dist', 'cli.js'), 0o755)
+
 /** Keeps only the declarations that those of the entry points import. */
 function removeUnusedDeclarations() {
-  const used = new Set(entryPoints.map((name) => join('dist', `${name}.d.ts`)))
+  const used = new Set(entryPoints.filter((name) => name !== 'cli').map((name) => join('dist', `${name}.d.ts`)))
   for (const file of used) {
     const imports = readFileSync(file, 'utf8').matchAll(/(?:from |import\()['"](\.[^'"]+)\.[jt]s['"]/g)
     for (const [, path] of imports) used.add(join(dirname(file), `${path}.d.ts`))

@@ -1,4 +1,4 @@
-// Compiles pid1.c into dist/native/, for every CPU for which there is a compiler: `node native/build.js [--all]`.
+// Compiles pid1.c and init.c into dist/native/, for every CPU for which there is a compiler: `node native/build.js [--all]`.
 // With --all, as for a release, a missing compiler is an error.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -12,17 +12,36 @@ const targets = { x64: 'x86_64-linux-gnu-gcc', arm64: 'aarch64-linux-gnu-gcc' }
 
 const { values } = parseArgs({ options: { all: { type: 'boolean', default: false } } })
 const folder = new URL('../dist/native/', import.meta.url)
-const source = new URL('pid1.c', import.meta.url)
+const source = (name) => fileURLToPath(new URL(name, import.meta.url))
 
 const flags = [
-  ['-std=c17', '-Os', '-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Werror'],
-  ['-DNAPI_VERSION=8', `-I${headers}`, '-shared', '-fPIC', '-fvisibility=hidden'],
+  ['-Os', '-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Werror'],
   // Linked with no library, so that one file works with glibc and musl. So gcc must not call its own library either.
   ['-nostdlib', '-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-s', '-Wl,--build-id=none'],
-  ['-Wl,-z,relro,-z,now,-z,noseparate-code'],
   // Two builds give identical bytes, with the cross compiler or the CPU's own: gcc must not add the name of its package, or a date.
-  ['-fno-ident', '-Wdate-time'],
+  ['-Wl,-z,noseparate-code', '-fno-ident', '-Wdate-time'],
 ].flat()
+/** The addon that Node loads, and the init of `pid1 run`, a program of its own. */
+const programs = [
+  {
+    source: source('pid1.c'),
+    nameFor: (cpu) => `linux-${cpu}.node`,
+    flags: [
+      '-std=c17',
+      '-DNAPI_VERSION=8',
+      `-I${headers}`,
+      '-shared',
+      '-fPIC',
+      '-fvisibility=hidden',
+      '-Wl,-z,relro,-z,now',
+    ],
+  },
+  {
+    source: source('init.c'),
+    nameFor: (cpu) => `init-linux-${cpu}`,
+    flags: ['-std=gnu17', '-ffreestanding', '-static', '-no-pie', '-fno-pie', '-nostartfiles', '-Wl,-z,norelro'],
+  },
+]
 
 mkdirSync(folder, { recursive: true })
 const missing = Object.keys(targets).filter((cpu) => !build(cpu))
@@ -38,17 +57,15 @@ function build(cpu) {
 }
 
 function compile(compiler, cpu) {
-  const object = new URL(`linux-${cpu}.node`, folder)
-  const own = cpu === 'arm64' ? ['-mno-outline-atomics'] : []
-  const { error, status } = spawnSync(
-    compiler,
-    [...flags, ...own, fileURLToPath(source), '-o', fileURLToPath(object)],
-    {
+  const own = cpu === 'arm64' ? ['-mno-outline-atomics'] : ['-fcf-protection=none']
+  return programs.every(({ source, nameFor, flags: more }) => {
+    const output = fileURLToPath(new URL(nameFor(cpu), folder))
+    const { error, status } = spawnSync(compiler, [...flags, ...more, ...own, source, '-o', output], {
       stdio: 'inherit',
-    },
-  )
-  if (error?.code === 'ENOENT') return false
-  if (error !== undefined) throw error
-  if (status !== 0) process.exit(1)
-  return true
+    })
+    if (error?.code === 'ENOENT') return false
+    if (error !== undefined) throw error
+    if (status !== 0) process.exit(1)
+    return true
+  })
 }

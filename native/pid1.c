@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -22,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -607,6 +609,98 @@ static double idle_ms(double fd, double unused) {
   return info.tcpi_last_data_sent < info.tcpi_last_data_recv ? info.tcpi_last_data_sent : info.tcpi_last_data_recv;
 }
 
+/* ---- pid1 run ---- */
+
+static pid_t own_pid;
+
+/*
+ * Another thread of Node has taken the signal. It is sent to the main thread, which blocks it, so that it waits there: the
+ * exec ends all other threads, and keeps what waits for this one.
+ */
+static void send_to_main_thread(int signal_number) { syscall(SYS_tgkill, own_pid, own_pid, signal_number); }
+
+/* Blocks all signals for the program to come, which takes them up. */
+static void keep_signals(void) {
+  own_pid = (pid_t)syscall(SYS_getpid);
+  struct sigaction kept = {.sa_handler = send_to_main_thread, .sa_flags = SA_RESTART};
+  static const int never[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGKILL, SIGSTOP, SIGCHLD};
+  uint64_t all = ~(uint64_t)0;
+  for (int number = 1; number < (int)LENGTH(previous); number++) {
+    size_t i = 0;
+    while (i < LENGTH(never) && never[i] != number) i++;
+    /* libc refuses its own two real-time signals. */
+    if (i == LENGTH(never)) (void)sigaction(number, &kept, NULL);
+  }
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+}
+
+extern char **environ;
+
+/* Node closes all its descriptors at an exec: these are the program's, the last ones by systemd's LISTEN_FDS. */
+static void keep_descriptors(void) {
+  static const char name[] = "LISTEN_FDS=";
+  int count = 0;
+  for (char **each = environ; *each != NULL; each++) {
+    size_t at = 0;
+    while (name[at] != '\0' && (*each)[at] == name[at]) at++;
+    if (name[at] != '\0') continue;
+    for (; (*each)[at] >= '0' && (*each)[at] <= '9' && count < 1000; at++) count = count * 10 + ((*each)[at] - '0');
+  }
+  for (int fd = 0; fd < 3 + count; fd++) syscall(SYS_fcntl, fd, F_SETFD, 0);
+}
+
+/* The last `count` arguments of this process as the kernel got them, because they need not be UTF-8. Returns their size. */
+static long read_arguments(char *buffer, size_t size, size_t count) {
+  long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  size_t length = 0;
+  long got;
+  while (length < size && (got = syscall(SYS_read, fd, buffer + length, size - length)) > 0) length += (size_t)got;
+  syscall(SYS_close, fd);
+  size_t from = length;
+  for (size_t left = count; from > 0 && left > 0; left--)
+    for (from--; from > 0 && buffer[from - 1] != '\0';) from--;
+  for (size_t i = from; i < length; i++) buffer[i - from] = buffer[i];
+  return length == 0 || length == size ? -1 : (long)(length - from);
+}
+
+/*
+ * Replaces this process: `becomeInit(file, count, text)`. The program gets `--from-node` and the last `count` arguments of
+ * this process; where /proc cannot be read, `text` has them, each with a zero behind it. Returns only if it has failed, with
+ * -errno.
+ */
+static napi_value become_init(napi_env env, napi_callback_info info) {
+  static char file[4096];
+  enum { SIZE = 1 << 23 };
+  napi_value arguments[3] = {NULL, NULL, NULL}, result = NULL;
+  size_t given = LENGTH(arguments), length = 0;
+  double count = 0;
+  if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok) return NULL;
+  if (napi_get_value_string_utf8(env, arguments[0], file, sizeof file, &length) != napi_ok) return NULL;
+  if (napi_get_value_double(env, arguments[1], &count) != napi_ok || !(count >= 0 && count < SIZE)) return NULL;
+  char *text = (char *)syscall(SYS_mmap, NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+  size_t list_size = ((size_t)count + 3) * sizeof(char *);
+  char **list = (char **)syscall(SYS_mmap, NULL, list_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+  double failed = -ENOMEM;
+  if (text != MAP_FAILED && list != MAP_FAILED) {
+    long size = read_arguments(text, SIZE, (size_t)count);
+    if (size < 0 && napi_get_value_string_utf8(env, arguments[2], text, SIZE, &length) == napi_ok) size = (long)length;
+    size_t at = 0;
+    list[at++] = file;
+    list[at++] = "--from-node";
+    for (char *each = text; each < text + size && at < (size_t)count + 2; at++) {
+      list[at] = each;
+      while (*each != '\0') each++;
+      each++;
+    }
+    list[at] = NULL;
+    keep_descriptors();
+    keep_signals();
+    failed = or_errno(syscall(SYS_execve, file, list, environ));
+  }
+  return napi_create_double(env, failed, &result) == napi_ok ? result : NULL;
+}
+
 /* ---- Node-API ---- */
 
 typedef struct {
@@ -679,7 +773,7 @@ NAPI_MODULE_INIT() {
     napi_throw_error(env, NULL, "signals and children are those of the main thread");
     return NULL;
   }
-  int complete = export(env, exports, "setStep", set_step, NULL);
+  int complete = export(env, exports, "setStep", set_step, NULL) && export(env, exports, "becomeInit", become_init, NULL);
   for (size_t i = 0; complete && i < LENGTH(operations); i++)
     complete = export(env, exports, operations[i].name, run, (void *)&operations[i]);
   return complete ? exports : NULL;

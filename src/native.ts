@@ -19,6 +19,7 @@ export interface Native {
   isFromSelf(signal: number): number
   exitWithin(code: number, ms: number): number
   setStep(step: string): void
+  becomeInit(file: string, count: number, text: string): number
   refuseNew(fd: number): number
   dropNew(fd: number): number
   enlargeQueue(fd: number): number
@@ -53,15 +54,20 @@ export function warnOfAbsence(): void {
   )
 }
 
+/** A file of the native part for this machine. */
+export function nativeFile(name: string): string {
+  const { fileURLToPath } = process.getBuiltinModule('node:url')
+  return fileURLToPath(new URL(`native/${name}`, ownUrl()))
+}
+
 /** Loads it by `process.dlopen`, because `require` would need `createRequire`, and bundlers try to resolve its argument. */
 function load(): Native | 'absent' {
   const name = `${process.platform}-${process.arch}`
   try {
     if (isWorker()) throw new Error('signals and children are those of the main thread')
     if (process.platform !== 'linux') throw new Error('it is for Linux')
-    const { fileURLToPath } = process.getBuiltinModule('node:url')
     const module = { exports: {} }
-    process.dlopen(module, fileURLToPath(new URL(`native/${name}.node`, ownUrl())))
+    process.dlopen(module, nativeFile(`${name}.node`))
     return module.exports as Native
   } catch (error) {
     // No prebuilt for this CPU; --no-addons; --permission; bundled without it.
