@@ -24,7 +24,7 @@ const flags = [
 /** The addon that Node loads, and the init of `pid1 run`, a program of its own. */
 const programs = [
   {
-    source: source('pid1.c'),
+    file: source('pid1.c'),
     nameFor: (cpu) => `linux-${cpu}.node`,
     flags: [
       '-std=c17',
@@ -37,7 +37,7 @@ const programs = [
     ],
   },
   {
-    source: source('init.c'),
+    file: source('init.c'),
     nameFor: (cpu) => `init-linux-${cpu}`,
     flags: ['-std=gnu17', '-ffreestanding', '-static', '-no-pie', '-fno-pie', '-nostartfiles', '-Wl,-z,norelro'],
   },
@@ -58,9 +58,9 @@ function build(cpu) {
 
 function compile(compiler, cpu) {
   const own = cpu === 'arm64' ? ['-mno-outline-atomics'] : ['-fcf-protection=none']
-  return programs.every(({ source, nameFor, flags: more }) => {
+  return programs.every(({ file, nameFor, flags: more }) => {
     const output = fileURLToPath(new URL(nameFor(cpu), folder))
-    const { error, status } = spawnSync(compiler, [...flags, ...more, ...own, source, '-o', output], {
+    const { error, status } = spawnSync(compiler, [...flags, ...more, ...own, file, '-o', output], {
       stdio: 'inherit',
     })
     if (error?.code === 'ENOENT') return false

@@ -659,6 +659,20 @@ static void tell_descendants(void) {
   next_scan_at = now() + (took < 1 ? 20 : 20 * took);
 }
 
+/* Each process has one line, although it may take a moment to die. */
+static int is_first_kill(const struct process *each) {
+  static struct {
+    int pid;
+    uint64_t started;
+  } killed[MOST_LINES];
+  static size_t count;
+  for (size_t i = 0; i < count; i++)
+    if (killed[i].pid == each->pid && killed[i].started == each->started) return 0;
+  if (count == MOST_LINES) return 0;
+  killed[count].pid = each->pid, killed[count++].started = each->started;
+  return 1;
+}
+
 static void kill_all(void) {
   static int lines;
   int64_t ms = now() - began_at;
@@ -671,7 +685,7 @@ static void kill_all(void) {
   for (size_t i = 0; i < process_count; i++) {
     const struct process *each = &processes[i];
     if (!each->is_descendant || each->state == 'Z' || each->state == 'X') continue;
-    if (send(each->pid, SIGKILL) != 0 || lines++ >= MOST_LINES) continue;
+    if (send(each->pid, SIGKILL) != 0 || !is_first_kill(each)) continue;
     begin_line();
     add("killed \""), add(each->name), add("\" (pid "), add_number(each->pid), add("), which did not end within "), add_number(ms), add(" ms");
     end_line();
