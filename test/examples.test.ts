@@ -356,6 +356,34 @@ test('the example popcorn dies of SIGTERM where it is not PID 1, as under --init
   deepEqual({ code, signal }, { code: null, signal: 'SIGTERM' })
 })
 
+const runCommand = [
+  process.execPath,
+  fileURLToPath(new URL('../dist/cli.js', import.meta.url)),
+  'run',
+  '--grace',
+  '4s',
+  '--',
+]
+
+for (const [script, said, code] of [
+  [['popcorn.sh'], '', 143],
+  [['popcorn-with-trap.sh'], 'cleaned up\n', 0],
+  [['start.sh', 'sh', 'popcorn-with-trap.sh'], 'cleaned up\n', 0],
+  [['popcorn-with-sleep.sh'], 'goodbye\n', 0],
+] as const) {
+  asChildAndPid1(`the example popcorn under pid1 run: ${script.join(' ')}`, async (t, pid1) => {
+    const command = [...runCommand, 'sh', ...script]
+    const popcorn = start(t, 'popcorn', { pid1, cwd: join(examples, 'popcorn'), command })
+    await popcorn.line(/\d\d:\d\d:\d\d/)
+    popcorn.signal('SIGTERM')
+    const ended = await popcorn.ended
+    deepEqual([ended.code, ended.signal], [code, null])
+    match(ended.stdout, new RegExp(`${said}$`))
+    doesNotMatch(ended.stderr, /pid1 run/)
+    assertTook(ended.ms, { under: 3900 })
+  })
+}
+
 /** A copy of the example beside an installed package, for in the tree its name would not be found. */
 function startService(t: TestContext, example: string, pid1: boolean): Run {
   return startIn(t, copyExample(t, example), pid1)

@@ -56,7 +56,7 @@ test('the tarball contains the build, the licence, the README and the changelog,
   // Both where the cross compiler is there too, as in CI.
   const native = readdirSync(join(projectFolder, 'dist', 'native')).map((file) => `native/${file}`)
   const built = [...modules, ...types, ...native].map((file) => `dist/${file}`)
-  const expected = [...built, 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+  const expected = [...built, 'dist/cli.js', 'dist/cli.js.map', 'CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
   assert.deepEqual(packed.toSorted(), expected.map((file) => `package/${file}`).toSorted())
 })
 

@@ -1,6 +1,7 @@
 import { deepEqual, ok, equal, match, doesNotMatch, notEqual } from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -35,6 +36,7 @@ const ready = /listening \d+/
 const aDate = /:\d\d:\d\d /
 const images: Record<string, string> = {}
 let registry: Registry | undefined
+let withInit = ''
 
 before(async () => {
   registry = await startRegistry()
@@ -51,10 +53,18 @@ before(async () => {
   for (const form of ['trap', 'wrapper', 'exec']) {
     images[form] = await buildImage(form, { context: popcorn, dockerfile: `${form}.Dockerfile` })
   }
+  const unchanged = await registry.makeContext('unchanged')
+  images['unchanged'] = await buildImage('unchanged', { context: unchanged, args: registry.buildArgs })
+  withInit = mkdtempSync(join(tmpdir(), 'popcorn-'))
+  cpSync(popcorn, withInit, { recursive: true })
+  const init = new URL(`../../dist/native/init-linux-${process.arch}`, import.meta.url)
+  copyFileSync(init, join(withInit, 'init'))
+  images['run'] = await buildImage('run', { context: withInit, dockerfile: 'run.Dockerfile' })
 })
 
 after(async () => {
   registry?.close()
+  rmSync(withInit, { recursive: true, force: true })
   await removeImages()
 })
 
@@ -110,6 +120,46 @@ for (const [form, ...options] of [['trap'], ['exec'], ['trap', '--init']] as con
     assertTook(stopped.ms, { under: 3000 })
   })
 }
+
+// dash prints "Terminated" where the program in its foreground was told to end.
+for (const [script, said, code, ms] of [
+  [['sh', 'popcorn.sh'], /\d\n$/, 143, 1000],
+  [['sh', 'popcorn-with-trap.sh'], /cleaned up\n(Terminated\n)?$/, 0, 3000],
+  [['sh', 'start.sh', 'sh', 'popcorn-with-trap.sh'], /cleaned up\n(Terminated\n)?$/, 0, 3000],
+  [['sh', 'popcorn-with-sleep.sh'], /goodbye\n(Terminated\n)?$/, 0, 9500],
+] as const) {
+  for (const options of [[], ['--init']]) {
+    test(`popcorn under pid1 run: ${[...script, ...options].join(' ')}`, async (t) => {
+      const container = await startContainer(t, image('run'), aDate, options, script)
+      const stopped = await container.stop()
+      equal(stopped.code, code)
+      match(stopped.logs, said)
+      doesNotMatch(stopped.logs, /killed/)
+      assertTook(stopped.ms, { under: ms })
+    })
+  }
+}
+
+test('an app that knows nothing of pid1, behind npm start: one ENV line, and a request in flight is answered', async (t) => {
+  const container = await startContainer(t, image('unchanged'), ready)
+  const slow = request(container.port, '/slow')
+  await slow.sent
+  const stopped = await container.stop()
+  const { status, body } = await slow.answered
+  deepEqual([status, body, stopped.code], [200, 'hello\n', 0])
+  match(stopped.logs, /database closed\n/)
+  doesNotMatch(stopped.logs, /^pid1:/m)
+  assertTook(stopped.ms, { under: 4000 })
+})
+
+test('the same without the ENV line: npm ends, and the client gets no answer', async (t) => {
+  const container = await startContainer(t, image('unchanged'), ready, ['--env', 'NODE_OPTIONS='])
+  const slow = request(container.port, '/slow')
+  await slow.sent
+  const [stopped, answer] = await Promise.all([container.stop(), slow.answered.catch(() => 'no answer')])
+  equal(answer, 'no answer')
+  doesNotMatch(stopped.logs, /database closed/)
+})
 
 for (const example of services) {
   test(`with pid1 an idle service stops at once, with its hooks run (${example})`, async (t) => {
