@@ -381,6 +381,14 @@ static double is_from_self(double signal_number, double unused) {
   return last_sender[number] == FROM_SELF;
 }
 
+/* Ends this process by a signal, for its parent to see. Returns only as PID 1, or where the signal is blocked. */
+static double die_of(double signal_number, double unused) {
+  (void)unused;
+  struct sigaction usual = {.sa_handler = SIG_DFL};
+  if (sigaction((int)signal_number, &usual, NULL) == -1) return -errno;
+  return or_errno(kill((pid_t)syscall(SYS_getpid), (int)signal_number));
+}
+
 /* The signals of a crash: abort(), a bad address, a failed check in V8. */
 static const struct {
   int number;
@@ -720,6 +728,7 @@ static const operation operations[] = {
     {"ageOfArrival", age_of_arrival},
     {"isFromTerminal", is_from_terminal},
     {"isFromSelf", is_from_self},
+    {"dieOf", die_of},
     {"exitWithin", exit_within},
     {"refuseNew", refuse_new},
     {"dropNew", drop_new},

@@ -16,6 +16,7 @@ export interface Native {
   stopWatchdog(): number
   ageOfArrival(): number
   isFromTerminal(): number
+  dieOf(signal: number): number
   isFromSelf(signal: number): number
   exitWithin(code: number, ms: number): number
   setStep(step: string): void

@@ -4,7 +4,7 @@ import { swallowOutputErrors } from './exit/output.ts'
 import { summarizeStart } from './exit/summary.ts'
 import { abortShutdownSignal } from './hooks/abort.ts'
 import { adoptBackgroundWork, awaitBackgroundWork } from './hooks/background-work.ts'
-import { callOtherListeners } from './hooks/call-other-listeners.ts'
+import { callListenersBeforeCut, callOtherListeners } from './hooks/call-other-listeners.ts'
 import { hasUnfinishedHooks, hasWork, runInTurn, runTogether } from './hooks/run-in-turn.ts'
 import { debug } from './log.ts'
 import { newRunning, newStage, recordOwnError } from './running.ts'
@@ -30,6 +30,7 @@ export function begin(cause: Cause): Running {
     drainWorkersOf(running)
     registerDrainDelay(running)
     adoptBackgroundWork(running)
+    callListenersBeforeCut(running)
   } catch (error) {
     recordOwnError(running, 'the start of the shutdown', error)
   }
@@ -69,10 +70,24 @@ const run: Record<Stage['runs'], (stage: RunningStage, running: Running) => Prom
   'ends processes': endProcesses,
 }
 
+/**
+ * Until when processes have time to end. A package manager has nothing else to do, and its child has its own deadline, which comes first. An
+ * app that does not know this package may have its own way to end a child: what SIGTERM does not end soon is left to it, and is
+ * ended as the last thing.
+ */
+function endOfProcesses({ name }: RunningStage, { clock, otherListeners }: Running): { at: number; kills: boolean } {
+  const usual = endOfStage(clock, name, hasWork)
+  if (state.unaware === 'package manager') return { at: clock.deadline, kills: true }
+  const hasOwnWay =
+    state.unaware === 'app' && name === 'children' && otherListeners !== 'called' && otherListeners.size > 0
+  if (!hasOwnWay) return { at: usual, kills: true }
+  return {
+    at: Math.min(usual, performance.now() + Math.min(1000, (clock.deadline - clock.startedAt) / 10)),
+    kills: false,
+  }
+}
+
 async function endProcesses(stage: RunningStage, running: Running): Promise<void> {
-  // A package manager has nothing else to do, and its child has its own deadline, which comes first.
-  const isManager = state.unaware === 'package manager'
-  const endsAt = isManager ? running.clock.deadline : endOfStage(running.clock, stage.name, hasWork)
-  await endDescendants(stage.name, running, endsAt)
+  await endDescendants(stage.name, running, endOfProcesses(stage, running))
   await runTogether(stage, running) // hooks that were registered too late for their own stage
 }

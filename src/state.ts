@@ -66,6 +66,14 @@ export interface Running {
   isCallingListeners: boolean
   /** Called when the app has ended by itself. Defined while an app that does not know this package is waited for. */
   endOfApp: (() => void) | undefined
+  /** The cluster workers that have drained, and wait for what their primary does at its end. */
+  readonly drainedWorkers: Set<number>
+  /** Those that were called before the drain was over, because it was about to cut what they may end. */
+  calledEarly: readonly OtherListener[]
+  /** What the app learns at its own end, such as that a worker has ended. */
+  readonly heldEvents: Set<() => void>
+  /** The signal by which an app that does not know this package has ended itself. */
+  raised: NodeJS.Signals | undefined
   /** What these listeners have thrown. */
   readonly listenerErrors: Set<unknown>
   /** The event loop has run empty meanwhile, so 'beforeExit' was emitted. */

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { stopBusy } from './helpers/busy.ts'
 import type { Load } from './helpers/load.ts'
 import { assertEnded, assertStoppedWell } from './helpers/report.ts'
-import { asChildAndPid1, type Ended, type Run, start } from './helpers/run.ts'
+import { asChildAndPid1, asPid1, type Ended, type Run, start } from './helpers/run.ts'
 import { assertTook } from './helpers/time.ts'
 
 // Apps that know nothing of this package. Each control is the same app without `pid1/register`.
@@ -32,7 +32,7 @@ const ends: Readonly<Record<string, End>> = {
   'awaits its clean-up': { says: ['database closed'] },
   'only sets a flag': { says: ['left the loop'] },
   'sets the exit code': { says: ['database closed'], code: 5 },
-  'raises the signal again': { says: ['database closed'] },
+  'raises the signal again': { says: ['database closed'], code: 143 },
   throws: { code: 1, complains: /^Error: of the listener$/m },
   rejects: { code: 1, complains: /^Error: of the listener$/m },
   'fails later': { code: 1, complains: /^Error: of the clean-up$/m },
@@ -47,7 +47,8 @@ const ends: Readonly<Record<string, End>> = {
 for (const [end, { says = [], code = 0, complains = /^$/, under = 2500 }] of Object.entries(ends)) {
   asChildAndPid1(`register: an app that ${end} loses no request of 200 busy clients`, async (t, pid1) => {
     const { ended, lost, statuses } = await stopBusy(t, 'register/ends.js', { args: [end], pid1, nodeArgs: register })
-    assertEnded(ended, code)
+    if (end === 'raises the signal again' && !pid1) assert.deepEqual([ended.code, ended.signal], [null, 'SIGTERM'])
+    else assertEnded(ended, code)
     assert.match(ended.stderr, complains)
     assert.deepEqual(linesOf(ended), [...says, `exit ${code}`])
     assert.deepEqual([lost, Object.keys(statuses)], [0, ['200']])
@@ -95,7 +96,14 @@ for (const [name, { says = [], load = {} }] of Object.entries(apps)) {
   })
 }
 
-for (const handler of ['no listener', 'kills its workers', 'forks again']) {
+for (const handler of [
+  'no listener',
+  'kills its workers',
+  'forks again',
+  'exits with the first',
+  'sends a message',
+  'exits',
+] as const) {
   asChildAndPid1(`register: a cluster that ${handler} loses no request of 200 busy clients`, async (t, pid1) => {
     const { ended, lost } = await stopBusy(t, 'register/others.js', {
       args: ['cluster', handler],
@@ -105,9 +113,14 @@ for (const handler of ['no listener', 'kills its workers', 'forks again']) {
     assertStoppedWell(ended)
     assert.deepEqual(
       linesOf(ended).filter((line) => !line.startsWith('listening')),
-      handler === 'kills its workers' ? ['primary'] : [],
+      handler === 'kills its workers' || handler === 'exits'
+        ? ['primary']
+        : handler === 'sends a message'
+          ? ['cleaned up', 'cleaned up']
+          : [],
     )
     assert.equal(lost, 0)
+    assertTook(ended.ms, { under: 2500 })
   })
 }
 
@@ -164,6 +177,60 @@ asChildAndPid1("register: the app's own SIGHUP stays its own", async (t, pid1) =
   await run.line(/reloaded/)
   run.signal('SIGTERM')
   assertStoppedWell(await run.ended)
+})
+
+asChildAndPid1(
+  'register: long polls that the listener answers are answered, although it is called late',
+  async (t, pid1) => {
+    const run = start(t, 'register/ends.js', {
+      pid1,
+      nodeArgs: register,
+      args: ['answers its long polls'],
+      env: { PID1_GRACE_PERIOD: '3s' },
+    })
+    const port = await run.port()
+    const polls = Array.from({ length: 3 }, () => fetch(`http://127.0.0.1:${port}/poll`))
+    await fetch(`http://127.0.0.1:${port}/`)
+    run.signal('SIGTERM')
+    const answers = await Promise.all(polls)
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [204, 204, 204],
+    )
+    const ended = await run.ended
+    assertEnded(ended, 5)
+    assert.equal(ended.stderr, '')
+  },
+)
+
+test("register: a second signal at the app's own end reaches its listener", async (t) => {
+  const run = start(t, 'register/ends.js', { nodeArgs: register, args: ['exits at the second signal'] })
+  await run.port()
+  run.signal('SIGTERM')
+  await run.line(/signal 1/)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 9)
+  assert.deepEqual(linesOf(ended), ['signal 1', 'signal 2', 'exit 9'])
+})
+
+asPid1('register: what the kernel would have dropped does not end the app', async (t) => {
+  const run = start(t, 'register/ends.js', { pid1: true, nodeArgs: register, args: ['no listener'] })
+  const port = await run.port()
+  for (const signal of ['SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO'] as const) run.signal(signal)
+  assert.equal((await fetch(`http://127.0.0.1:${port}/`)).status, 200)
+  run.signal('SIGTERM')
+  assertStoppedWell(await run.ended)
+})
+
+asChildAndPid1('register: a child that only a message of the listener stops is stopped by it', async (t, pid1) => {
+  const run = startOther(t, ['stops its child by a message'], pid1)
+  await run.line(/ready/)
+  run.signal('SIGTERM')
+  const ended = await run.ended
+  assertEnded(ended, 4)
+  assert.deepEqual([linesOf(ended), ended.stderr], [['ready', 'listener', 'child 0 null'], ''])
+  assertTook(ended.ms, { under: 2500 })
 })
 
 for (const [name, value] of [

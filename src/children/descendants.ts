@@ -62,6 +62,7 @@ function findKinds(): Set<StageName> {
 function newClassifier(): (each: Process) => 'children' | 'sidecars' | 'late' {
   const kinds = new Map<number, 'children' | 'sidecars' | 'late'>()
   for (const pid of supervisedPids(true)) kinds.set(pid, 'sidecars')
+  for (const pid of state.running?.drainedWorkers ?? []) kinds.set(pid, 'sidecars')
   for (const pid of pidsOfLate()) kinds.set(pid, 'late')
   return (each) => {
     const inherited = each.parent === process.pid && isOlderThanNode(each) ? 'sidecars' : kinds.get(each.parent)

@@ -15,10 +15,15 @@ const askedBy = new WeakMap<Running, Map<string, Asked>>()
 const warnedOf = new Set<string>()
 
 /**
- * Sends SIGTERM (or what was configured) to every descendant, waits, and sends SIGKILL to those that are left when their time is up. When
+ * Sends SIGTERM (or what was configured) to every descendant, waits, and sends SIGKILL to those that are left when their time is up (unless
+ * `kills` is false: a later stage ends them). When
  * PID 1 exits, the kernel kills all that remain with SIGKILL.
  */
-export async function endDescendants(stage: StageName, running: Running, endsAt: number): Promise<void> {
+export async function endDescendants(
+  stage: StageName,
+  running: Running,
+  { at: endsAt, kills }: { readonly at: number; readonly kills: boolean },
+): Promise<void> {
   const asked = askedIn(running)
   const dyingMs = dyingMsOf(running)
   const spareUntil = endsAt - Math.min(1000, (endsAt - performance.now()) / 2)
@@ -33,12 +38,12 @@ export async function endDescendants(stage: StageName, running: Running, endsAt:
     const awaited = left.filter((each) => {
       if (spared.has(each)) return true
       const known = asked.get(keyOf(each)) ?? ask(each, endsAt, asked)
-      if (startedAt >= known.endsAt) kill(known)
+      if (kills && startedAt >= known.endsAt) kill(known)
       return !known.refused && (known.killedAt === undefined || startedAt < known.killedAt + dyingMs)
     })
     warnOfRefused(asked)
     // A process that is not awaited may go on to start new ones, so the time is limited too.
-    if (awaited.length === 0 || startedAt >= endsAt + dyingMs) break
+    if (awaited.length === 0 || startedAt >= endsAt + (kills ? dyingMs : 0)) break
     // Scanning is limited to a fifth of the time, however many processes there are.
     await pause(Math.max(scanMs, 4 * (performance.now() - startedAt)))
   }

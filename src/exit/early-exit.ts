@@ -32,7 +32,7 @@ export function listenForExit(): void {
  */
 function warnOfExitWithoutShutdown(code: number): void {
   const hooks = waitingHooks()
-  if (hooks.length === 0 || state.options.exit === false) return
+  if (hooks.length === 0 || state.options.exit === false || state.unaware !== undefined) return
   const caller = callerOfExit()
   if (caller === undefined || /node:|[\\/]node_modules[\\/]/.test(caller)) return
   const names = listOf(hooks, ({ name }) => quoted(name))
@@ -58,7 +58,9 @@ function warnOfExitDuringShutdown(running: Running, code: number): void {
   } else if (unfinished !== '') {
     warn(
       `process.exit(${code}) was called during the shutdown, ${caller}; not finished: ${unfinished}. ` +
-        `Remove the call, or call shutdown({ exitCode: ${code} }) instead`,
+        (state.unaware === undefined
+          ? `Remove the call, or call shutdown({ exitCode: ${code} }) instead`
+          : 'Remove the call'),
     )
   }
 }

@@ -15,6 +15,7 @@ export function decideExitCode(running: Running): number {
   if (outcomes(running).includes('cut')) return exitCodeOfTimeout
   if (own !== 0) return own
   if (running.failed || outcomes(running).includes('failed')) return 1
+  if (running.raised !== undefined) return exitCodeOfSignal(running.raised)
   if (cause.signal === 'SIGINT' && cause.fromTerminal === true) return exitCodeOfCtrlC
   if (cause.signal !== undefined && state.options.exitCode === 'signal') return exitCodeOfSignal(cause.signal)
   return 0

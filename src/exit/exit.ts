@@ -1,9 +1,11 @@
+import { constants } from 'node:os'
 import { debug, listOf, safeName, warn, warnOf } from '../log.ts'
 import { native } from '../native.ts'
 import { type Running, state } from '../state.ts'
 import { clearTimeout, performance, setTimeout } from '../time/timers.ts'
 import { addedSinceEmpty } from './before-exit.ts'
-import { exitCodeOfApp, toExitCode } from './exit-code.ts'
+import { isPid1 } from '../platform/this-process.ts'
+import { exitCodeOfApp, exitCodeOfSignal, toExitCode } from './exit-code.ts'
 import { closeDeadTerminals } from './output.ts'
 import { printUncaught } from './print-uncaught.ts'
 
@@ -97,9 +99,16 @@ export function guardExit(running: Running | undefined): void {
   Object.assign(process, {
     reallyExit: (code: unknown) => {
       native()?.exitWithin(toExitCode(code), msToExit(running))
+      dieOfRaised(running, toExitCode(code))
       return original.call(process, toExitCode(code))
     },
   })
+}
+
+/** An app that has raised its signal again dies of it, as it would have without this package. The kernel does not let PID 1 die so. */
+function dieOfRaised(running: Running | undefined, code: number): void {
+  if (running?.raised === undefined || isPid1() || code !== exitCodeOfSignal(running.raised)) return
+  native()?.dieOf(constants.signals[running.raised])
 }
 
 function msToExit(running: Running | undefined): number {

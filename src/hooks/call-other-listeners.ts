@@ -1,8 +1,9 @@
 import { flushOutput } from '../exit/output.ts'
 import { listOf, safeName, warn } from '../log.ts'
+import { drainedMessage, isClusterWorker } from '../platform/this-process.ts'
 import { type OtherListener, type Running, type RunningHook, type RunningStage, state } from '../state.ts'
 import { endOfStage } from '../time/deadline.ts'
-import { nextTick, performance } from '../time/timers.ts'
+import { nextTick, performance, setTimeout } from '../time/timers.ts'
 import { runInsideHook } from './inside-hook.ts'
 import { runHook } from './run-hook.ts'
 import { hasWork } from './run-in-turn.ts'
@@ -13,12 +14,10 @@ import { untilAppEnds } from './until-app-ends.ts'
  * sidecars end, because such a listener often exits.
  */
 export async function callOtherListeners(stage: RunningStage, running: Running): Promise<void> {
-  const { otherListeners } = running
-  if (otherListeners === 'called') return
-  running.otherListeners = 'called'
-  const listeners = [...otherListeners.values()].filter(({ isRegistered }) => isRegistered())
+  if (running.otherListeners === 'called' && running.calledEarly.length === 0) return
+  const listeners = running.otherListeners === 'called' ? running.calledEarly : takeListeners(running)
   const isManager = state.unaware === 'package manager'
-  if (listeners.length === 0 && !isManager) return
+  if (listeners.length === 0 && running.heldEvents.size === 0 && !isManager) return
   await flushOutput(running)
   const endsAt = endOfStage(running.clock, stage.name, hasWork)
   running.isCallingListeners = true
@@ -26,6 +25,35 @@ export async function callOtherListeners(stage: RunningStage, running: Running):
   else if (state.unaware === 'app' && listeners.some(belongsToApp)) await letAppEnd(listeners, stage, running, endsAt)
   else await callAll(listeners, stage, running, endsAt)
   running.isCallingListeners = false
+}
+
+function takeListeners(running: Running): OtherListener[] {
+  const { otherListeners } = running
+  running.otherListeners = 'called'
+  return otherListeners === 'called' ? [] : [...otherListeners.values()].filter(({ isRegistered }) => isRegistered())
+}
+
+/**
+ * In an app that does not know this package. Some requests end only by what its listeners do: a long poll gets its answer, a stream its
+ * last line. So shortly before they would be cut, the listeners are called after all.
+ */
+export function callListenersBeforeCut(running: Running): void {
+  const startedAt = performance.now()
+  const ms = (endOfStage(running.clock, 'intake', hasWork) - startedAt) * earlyPart
+  if (state.unaware !== 'app' || !Number.isFinite(ms)) return
+  const timer = setTimeout(() => {
+    if (running.stages.at(-1)?.name !== 'intake' || running.otherListeners === 'called') return
+    running.calledEarly = takeListeners(running)
+    for (const listener of running.calledEarly) startListener(listener, running)
+  }, ms)
+  timer.unref()
+}
+
+// Of the time that the servers have to drain.
+const earlyPart = 0.8
+
+function startListener(listener: OtherListener, running: Running): void {
+  void runInsideHook(() => callListener(listener, running)).catch(() => {})
 }
 
 function belongsToApp({ isOfPackage }: OtherListener): boolean {
@@ -48,6 +76,7 @@ async function callAll(
     const returned = await callListener(listener, running)
     isUnseen ||= returned === 'no promise'
   }
+  for (const release of running.heldEvents) release()
   await Promise.all(
     listeners.map((listener) =>
       runHook(
@@ -81,7 +110,10 @@ async function letAppEnd(
   stage.hooks.push(...reports)
   for (const report of reports) stage.active.add(report)
   const hasEnded = untilAppEnds(running, endsAt)
-  for (const listener of listeners) void runInsideHook(() => callListener(listener, running)).catch(() => {})
+  if (running.calledEarly.length === 0) for (const listener of listeners) startListener(listener, running)
+  running.calledEarly = []
+  for (const release of running.heldEvents) release()
+  if (isClusterWorker()) process.send?.({ cmd: drainedMessage })
   const isInTime = await hasEnded
   for (const report of reports) {
     report.durationMs = performance.now() - startedAt
@@ -104,7 +136,7 @@ async function letManagerEnd(
   stage.hooks.push({ name: 'the child of the package manager', outcome, durationMs: 0 })
   const hasEnded = untilAppEnds(running, running.clock.deadline)
   if (!hadChildren && listeners.length === 0) running.endOfApp?.()
-  if (!hadChildren) for (const listener of listeners) void callListener(listener, running).catch(() => {})
+  if (!hadChildren) for (const listener of listeners) startListener(listener, running)
   if (await hasEnded) return
   if (outcome === 'done') warn('the package manager did not end by itself after its child, so it is ended now')
   else warn('what the package manager has started did not end in time, and was killed')

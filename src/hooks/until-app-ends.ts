@@ -1,5 +1,6 @@
 import type { Running } from '../state.ts'
 import { clearTimeout, performance, setTimeout } from '../time/timers.ts'
+import { turnOfLoop } from '../time/wait.ts'
 
 /**
  * Resolves with true when the event loop has run empty, or when `endOfApp` is called; with false when the time is up. Nothing here keeps
@@ -15,7 +16,8 @@ export function untilAppEnds(running: Running, endsAt: number): Promise<boolean>
     }
     const onEmptyLoop = () => {
       running.hasRunEmpty = true
-      end(true)
+      // A signal that the app has just raised is not emitted yet, because it does not keep the event loop alive.
+      void turnOfLoop().then(() => end(true))
     }
     running.endOfApp = () => end(true)
     process.on('beforeExit', onEmptyLoop)

@@ -23,6 +23,9 @@ export function isClusterWorker(): boolean {
   return process.connected && cluster().isWorker
 }
 
+/** What a cluster worker tells its primary. Node emits a message with such a name as 'internalMessage', which no app listens to. */
+export const drainedMessage = 'NODE_PID1_DRAINED'
+
 /** The module `node:cluster`, which is slow to load. */
 export function cluster(): Cluster {
   return process.getBuiltinModule('node:cluster') as unknown as Cluster

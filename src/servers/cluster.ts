@@ -1,4 +1,5 @@
 import type { Worker } from 'node:cluster'
+import type { EventEmitter } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server } from 'node:net'
 import { endLate } from '../children/late-children.ts'
@@ -10,12 +11,13 @@ import { debug } from '../log.ts'
 import { native } from '../native.ts'
 import { fdOf } from '../platform/private-fields.ts'
 import { isAlive, listOpenFiles, readProcess, sendSignal } from '../platform/processes.ts'
-import { cluster, isClusterWorker, isWorker } from '../platform/this-process.ts'
+import { cluster, drainedMessage, isClusterWorker, isWorker } from '../platform/this-process.ts'
 import { type Running, state } from '../state.ts'
 import { marginMs } from '../time/deadline.ts'
 import { performance, setImmediate } from '../time/timers.ts'
 import { pause } from '../time/wait.ts'
 import { delayWithin } from './drain-delay.ts'
+import { interceptEvents } from './intercept-events.ts'
 import { drainSettings, lastBytesMs } from './drain-settings.ts'
 import { untilAcceptQueueIsEmpty } from './listener/accept-queue.ts'
 import { refuseNewConnections } from './listener/refuse-new-connections.ts'
@@ -70,6 +72,8 @@ function watchPrimary(onDisconnect: (reason: string, exitCode: number) => void):
   })
   process.prependListener('disconnect', () => {
     const { worker } = cluster()
+    // The app's own end is under way, and the primary has ended as well: Node's own listener does what it always did.
+    if (state.running?.endOfApp !== undefined) return
     if (worker === undefined || worker.exitedAfterDisconnect) return
     worker.exitedAfterDisconnect = true // so that Node's own listener, which is next, does not exit
     void diesSoon(primary).then((hasDied) => {
@@ -114,6 +118,7 @@ export function drainWorkersOf(running: Running): void {
   if (!isWatchingForks || cluster().isWorker) return
   const workers = Object.values(cluster().workers ?? {}).filter((worker) => worker !== undefined)
   if (workers.length === 0) return
+  if (state.unaware === 'app') holdEnds(workers, running)
   const { drainDelayMs } = drainSettings({})
   const stopsInAnnounce = drainDelayMs > 0 && state.hooks.announce.size === 0
   if (stopsInAnnounce) {
@@ -150,8 +155,42 @@ async function stopWithDelay(workers: Worker[], running: Running, wantedMs: numb
   if (delayMs === 0) sendSignalTo(workers, running)
 }
 
+/**
+ * An app that does not know this package may exit when it learns that a worker has ended, while others still answer. So it learns that at
+ * its own end. A worker that has drained may wait for what the primary does at its own end, such as a message.
+ */
+function holdEnds(workers: readonly Worker[], running: Running): void {
+  const held: (() => void)[] = []
+  let isHolding = true
+  const emitters = [cluster() as unknown as EventEmitter, ...workers]
+  const stops = emitters.map((emitter) =>
+    interceptEvents(emitter, (emit, event, args) => {
+      if (!isHolding || (event !== 'exit' && event !== 'disconnect')) return emit(event, ...args)
+      held.push(() => emit(event, ...args))
+      return true
+    }),
+  )
+  for (const { process: child } of workers) {
+    const emitter: EventEmitter = child
+    emitter.on('internalMessage', ({ cmd }: { readonly cmd?: unknown }) => {
+      if (cmd === drainedMessage && child.pid !== undefined) running.drainedWorkers.add(child.pid)
+    })
+  }
+  running.heldEvents.add(() => {
+    isHolding = false
+    for (const stop of stops) stop()
+    for (const emitHeld of held) emitHeld()
+  })
+}
+
+/** Whether the worker has ended, or has drained and the primary has listeners of its own, whose end of the workers is still to come. */
+function isDone(worker: Worker, { drainedWorkers, otherListeners }: Running): boolean {
+  const waits = otherListeners !== 'called' && otherListeners.size > 0 && drainedWorkers.has(worker.process.pid ?? 0)
+  return worker.isDead() || waits
+}
+
 async function waitForWorkers(workers: Worker[], running: Running, context: HookContext): Promise<void> {
-  while (workers.some((worker) => !worker.isDead()) && context.remainingMs() > lastBytesMs) await pause(5)
+  while (workers.some((worker) => !isDone(worker, running)) && context.remainingMs() > lastBytesMs) await pause(5)
   throwIfOneFailed(workers, running)
 }
 
@@ -194,8 +233,9 @@ function sendSignalTo(workers: Worker[], { cause }: Running): void {
  * A worker that fails makes the shutdown fail. A worker without pid1 dies of the signal that it got, which is fine. One that dies of
  * another signal was killed or has crashed.
  */
-function throwIfOneFailed(workers: Worker[], { cause }: Running): void {
-  const left = workers.filter((worker) => !worker.isDead()).map(({ process: { pid } }) => pid)
+function throwIfOneFailed(workers: Worker[], running: Running): void {
+  const { cause } = running
+  const left = workers.filter((worker) => !isDone(worker, running)).map(({ process: { pid } }) => pid)
   if (left.length > 0) throw new Pid1Error('PID1_HOOK_TIMEOUT', `did not end in time: worker ${left.join(', ')}`)
   const processes = workers.map((worker) => worker.process)
   if (processes.some(({ exitCode }) => exitCode === exitCodeOfTimeout)) {

@@ -86,7 +86,8 @@ function originalOf(registered: Registered): Listener {
 /** Our own listener runs first, so the shutdown has begun if the signal starts one. */
 function onSignal(ours: object, listener: Omit<OtherListener, 'isRegistered'>, original: Listener): unknown {
   const { running } = state
-  if (running === undefined || !waits(original)) return listener.call()
+  // At the app's own end a further signal is the app's, too: many exit at once at the second one.
+  if (running === undefined || running.endOfApp !== undefined || !waits(original)) return listener.call()
   if (running.otherListeners === 'called' || running.over) return undefined
   const isRegistered = () => anyEvent.rawListeners(listener.signal).some((registered) => registered === ours)
   // Once, however many signals arrive.

@@ -20,7 +20,8 @@ export function listenForStopSignals(given: SignalCallbacks): void {
   callbacks = given
   keepListeners()
   listenFor(stopSignals)
-  if (isPid1()) listenFor(fatalSignals)
+  // An app that does not know this package is not to die as PID 1 of what the kernel would have dropped.
+  if (isPid1() && state.unaware === undefined) listenFor(fatalSignals)
   listenForConfiguredSignals()
 }
 

@@ -22,7 +22,10 @@ export function onStopSignal(arrival: Arrival): void {
 /** Platforms may send SIGTERM several times. Only a second Ctrl-C changes a shutdown. */
 function onFurtherSignal(running: Running, arrival: Arrival): void {
   if (isExitingNaturally()) return exit(decideExitCode(running)) // something has revived the empty event loop
-  if (arrival.isFromSelf && !belongsToApp(arrival.signal)) running.endOfApp?.()
+  if (running.endOfApp !== undefined && arrival.isFromSelf && !belongsToApp(arrival.signal)) {
+    running.raised = arrival.signal
+    running.endOfApp()
+  }
   running.firstSignalAt ??= arrival.arrivedAt
   if (isSecondCtrlC(arrival, running)) forceExit(running)
 }
