@@ -386,7 +386,7 @@ static double die_of(double signal_number, double unused) {
   (void)unused;
   struct sigaction usual = {.sa_handler = SIG_DFL};
   if (sigaction((int)signal_number, &usual, NULL) == -1) return -errno;
-  return or_errno(kill((pid_t)syscall(SYS_getpid), (int)signal_number));
+  return or_errno(syscall(SYS_kill, (pid_t)syscall(SYS_getpid), (int)signal_number));
 }
 
 /* The signals of a crash: abort(), a bad address, a failed check in V8. */

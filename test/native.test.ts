@@ -24,7 +24,7 @@ const allowed = new Set(
   [
     'napi_create_double napi_create_function napi_get_cb_info napi_get_value_double napi_get_value_string_utf8',
     'napi_set_named_property napi_throw_error',
-    '__errno_location close getsockname getsockopt listen prctl recv send setsockopt sigaction socket syscall',
+    '__errno_location close environ getsockname getsockopt listen prctl recv send setsockopt sigaction socket syscall',
     'memset', // which gcc calls on arm64
   ].flatMap((names) => names.split(' ')),
 )
@@ -52,7 +52,18 @@ test('native/pid1.c has the numbers of src/', () => {
   assert.ok(numberOf('BLOCKED_MS') >= 2 * heartbeatMs, 'a loop that turns must not seem to be blocked')
 })
 
-for (const object of existsSync(built) ? readdirSync(built) : []) {
+const objects = existsSync(built) ? readdirSync(built) : []
+
+for (const program of objects.filter((name) => name.startsWith('init-'))) {
+  test(`${program} is linked with nothing`, () => {
+    const headersOf = readElf(['--program-headers'], join(built, program)).join('\n')
+    assert.match(headersOf, /\bLOAD\b/)
+    assert.doesNotMatch(headersOf, /\b(INTERP|DYNAMIC)\b/)
+    assert.doesNotMatch(/GNU_STACK.*/.exec(headersOf)?.[0] ?? ' RWE ', / RWE /)
+  })
+}
+
+for (const object of objects.filter((name) => name.endsWith('.node'))) {
   test(`${object} needs no library, and no symbol that means two things`, () => {
     assert.deepEqual(faultsOf(join(built, object)), [])
   })

@@ -158,7 +158,8 @@ for (const [name, command] of Object.entries(ways)) {
   })
 
   asChildAndPid1(`${name}: --group sends to the whole group, once to each`, async (t, pid1) => {
-    const app = `perl -e '$SIG{TERM} = sub { print "inner\\n" }; $| = 1; print "ready\\n"; sleep 1000 while 1' & trap "echo outer; exit 0" TERM; wait`
+    const inner = `perl -e '$SIG{TERM} = sub { print "inner\\n" }; $| = 1; print "ready\\n"; sleep 1000 while 1'`
+    const app = `trap "echo outer; exit 0" TERM; ${inner} & wait`
     const run = start(t, '', { pid1, command: [...from('--group', '--grace', '2s'), 'sh', '-c', app] })
     await run.line(/ready/)
     run.signal('SIGTERM')
