@@ -770,8 +770,11 @@ static _Noreturn void wait_for_all(void) {
     if (began_at != 0) {
       if (time >= ends_at) {
         kill_all();
-        /* What hangs in the kernel cannot be waited for. */
-        if (has_ended && time >= ends_at + (grace_ms < 2000 ? 100 : 250)) finish();
+        /* What hangs in the kernel cannot be waited for, not even the command. */
+        if (time >= ends_at + (grace_ms < 2000 ? 100 : 250)) {
+          if (!has_ended) child_status = SIGKILL;
+          finish();
+        }
         wakes_at = time + 10;
       } else {
         is_last_call |= time >= last_call_at;

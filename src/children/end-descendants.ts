@@ -28,13 +28,16 @@ export async function endDescendants(
   const dyingMs = dyingMsOf(running)
   const spareUntil = endsAt - Math.min(1000, (endsAt - performance.now()) / 2)
   let stopLimit: (() => void) | undefined
+  let isFirstScan = true
   for (;;) {
     const startedAt = performance.now()
     const { children, sidecars } = findDescendants()
     stopLimit ??= limitNewChildren(children.length + sidecars.length)
     const left = stage === 'children' ? children : [...children, ...sidecars] // a hook of flush may have started a child
     const spared = startedAt < spareUntil ? startedByAsked(left, asked) : new Set<Process>()
-    if (startedAt < endsAt) for (const each of inFront(left)) spared.add(each)
+    const ofItsScript = startedAt < endsAt ? ofScript(left, asked, isFirstScan, startedAt < spareUntil) : []
+    for (const each of ofItsScript) spared.add(each)
+    isFirstScan = false
     const awaited = left.filter((each) => {
       if (spared.has(each)) return true
       const known = asked.get(keyOf(each)) ?? ask(each, endsAt, asked)
@@ -69,11 +72,22 @@ function startedByAsked(left: readonly Process[], asked: ReadonlyMap<string, Ask
   return spared
 }
 
-/** The shells and package managers that only wait for a child: they end by themselves, with its code. Only where PID 1 is one too. */
-function inFront(left: readonly Process[]): Process[] {
+/**
+ * Only where PID 1 is a package manager. The shells and package managers in front of the app only wait for it, and end by themselves, with
+ * its code, so they are not asked at all. What the script starts after the app is the script's, while there is time.
+ */
+function ofScript(
+  left: readonly Process[],
+  asked: ReadonlyMap<string, Asked>,
+  isFirstScan: boolean,
+  hasTime: boolean,
+): Process[] {
   if (state.unaware !== 'package manager') return []
-  const parents = new Set(left.map(({ parent }) => parent))
-  return left.filter(({ pid }) => parents.has(pid) && isInFront(pid))
+  const inFront = new Set(left.map(({ pid }) => pid).filter(isInFront))
+  const isOfScript = ({ parent }: Process) => parent === process.pid || inFront.has(parent) // Yarn 4 has a shell of its own
+  return left.filter(
+    (each) => inFront.has(each.pid) || (hasTime && !isFirstScan && isOfScript(each) && !asked.has(keyOf(each))),
+  )
 }
 
 interface Asked {

@@ -29,7 +29,7 @@ type Manager = keyof typeof managers
 
 const scripts = {
   start: 'node ends.js "sets the exit code"',
-  'start:two': 'node ends.js "exits with 0" && echo after',
+  'start:two': 'node ends.js "exits with 0" && node after.js && echo after',
   'start:stuck': 'node ends.js "never ends"',
 }
 
@@ -47,7 +47,7 @@ for (const manager of Object.keys(managers) as Manager[]) {
     asPid1(`register: ${manager} with ${shell} goes on with the next command of the script`, async (t) => {
       const { ended, lost } = await stopManager(t, manager, 'start:two', shell)
       assertEnded(ended, 0)
-      assert.match(ended.stdout, /\nexit 0\nafter\n/)
+      assert.match(ended.stdout, /\nexit 0\nreported\nafter\n/)
       assert.equal(lost, 0)
     })
 
@@ -117,6 +117,7 @@ for (const [mode, command] of [
 async function stopManager(t: TestContext, manager: Manager, script: string, shell: string, withRegister = true) {
   const cwd = makeFolder(t)
   cpSync(fixturePath('register/ends.js'), join(cwd, 'ends.js'))
+  writeFileSync(join(cwd, 'after.js'), "setTimeout(() => console.log('reported'), 300)")
   writeFileSync(join(cwd, 'package.json'), JSON.stringify({ name: 'app', version: '1.0.0', type: 'module', scripts }))
   writeFileSync(join(cwd, 'yarn.lock'), manager === 'yarn 4' ? yarnLock : '')
   if (manager === 'yarn 4')
