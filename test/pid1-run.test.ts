@@ -461,6 +461,7 @@ test('the init is a program of less than 64 KB, for each CPU that there is a nat
 })
 
 test('pid1 run --print-path names the init', () => {
+  if (elsewhere !== undefined) return // another Node has another init
   assert.equal(execFileSync(process.execPath, [cli, 'run', '--print-path'], { encoding: 'utf8' }), `${ownInit}\n`)
 })
 
