@@ -174,7 +174,7 @@ static int parse_signal(const char *text, size_t length) {
 
 static uint64_t bit(int number) { return (uint64_t)1 << (number - 1); }
 
-/* The signals of a fault cannot be taken by another process, and SIGCHLD tells of children. KILL and STOP cannot be caught. */
+/* The signals of a fault cannot be taken by another process, and SIGCHLD is sent to a parent. KILL and STOP cannot be caught. */
 static int is_forwarded(int number) {
   static const int never[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGCHLD, SIGKILL, SIGSTOP};
   for (size_t i = 0; i < LENGTH(never); i++)
@@ -326,7 +326,7 @@ static const char usage[] =
     "  --group             send signals to the process group of the command, not to the command alone\n"
     "  --rewrite FROM=TO   send one signal as another one; TO 0 drops it; may be repeated\n"
     "  --pdeathsig SIGNAL  the signal that counts as sent when the parent of this process dies\n"
-    "  --verbose           tell each step on stderr\n"
+    "  --verbose           print each step on stderr\n"
     "  --help              print this\n";
 
 /* The value of an option that is `--name value` or `--name=value`; NULL where this is another option. */
@@ -383,11 +383,11 @@ static struct process processes[MOST_PROCESSES];
 static size_t process_count;
 
 /* What was asked to end, and when. */
-static struct told {
+static struct asked {
   int pid, is_own_child;
   uint64_t started, at;
-} told[MOST_PROCESSES];
-static size_t told_count;
+} asked[MOST_PROCESSES];
+static size_t asked_count;
 
 static uint64_t ticks_now(void) { return (uint64_t)(clock_ns(CLOCK_BOOTTIME) / 10000000); }
 
@@ -406,7 +406,7 @@ static const char *number_in(const char *text, int64_t *number) {
   return text;
 }
 
-/* Whether /proc tells of this process's namespace. */
+/* Whether /proc belongs to the namespace of this process. */
 static int has_proc(void) {
   char target[16] = {0};
   long length = call(__NR_readlinkat, AT_FDCWD, (long)"/proc/self", (long)target, sizeof target - 1, 0);
@@ -486,9 +486,9 @@ static int find_descendants(void) {
   return 1;
 }
 
-static struct told *find_told(int pid, uint64_t started) {
-  for (size_t i = 0; i < told_count; i++)
-    if (told[i].pid == pid && (started == 0 || told[i].started == started)) return &told[i];
+static struct asked *find_asked(int pid, uint64_t started) {
+  for (size_t i = 0; i < asked_count; i++)
+    if (asked[i].pid == pid && (started == 0 || asked[i].started == started)) return &asked[i];
   return NULL;
 }
 
@@ -497,8 +497,8 @@ static struct told *find_told(int pid, uint64_t started) {
 static int child, is_pid1, terminal = -1;
 /* Its wait status, once it has ended. */
 static int has_ended, child_status;
-/* The signals that were sent to it, and when its group was told to stop; 0: not. */
-static uint64_t sent, group_told_at;
+/* The signals that were sent to it, and when its group got a stop signal; 0: not. */
+static uint64_t sent, group_asked_at;
 /* The one descendant that was this process's own child after the command had ended, and has ended then. */
 static int later_count, later_status;
 
@@ -605,7 +605,7 @@ static _Noreturn void run_command(char **arguments, uint64_t mask, const struct 
 
 /* ---- the stop ---- */
 
-/* When it has begun, when what is left is told, and when it is killed; 0: not yet. */
+/* When it has begun, when what is left is asked to end, and when it is killed; 0: not yet. */
 static int64_t began_at, last_call_at, ends_at, next_scan_at;
 
 static void begin_stop(void) {
@@ -622,13 +622,13 @@ static void begin_stop(void) {
   if (is_verbose) begin_line(), add("the stop begins; it ends within "), add_number(whole), add(" ms"), end_line();
 }
 
-static void tell(const struct process *each) {
+static void ask(const struct process *each) {
   int number = rewritten[SIGTERM] == 0 ? SIGTERM : rewritten[SIGTERM];
-  if (told_count == MOST_PROCESSES) return;
-  int is_told = to_group && group_told_at != 0 && each->group == child && each->started <= group_told_at;
-  told[told_count++] =
-      (struct told){.pid = each->pid, .is_own_child = each->parent == own_pid(), .started = each->started, .at = ticks_now()};
-  if (is_told) return;
+  if (asked_count == MOST_PROCESSES) return;
+  int had_it = to_group && group_asked_at != 0 && each->group == child && each->started <= group_asked_at;
+  asked[asked_count++] =
+      (struct asked){.pid = each->pid, .is_own_child = each->parent == own_pid(), .started = each->started, .at = ticks_now()};
+  if (had_it) return;
   if (is_verbose)
     begin_line(), add_signal(number), add(" to \""), add(each->name), add("\" (pid "), add_number(each->pid), add(")"), end_line();
   send(each->pid, number);
@@ -640,21 +640,21 @@ static void tell(const struct process *each) {
  * Asks every descendant to end that was not asked before. What a process has started after it was asked is a part of its
  * clean-up, and is left to it.
  */
-static void tell_descendants(void) {
+static void ask_descendants(void) {
   int64_t started_at = now();
   if (!find_descendants()) {
-    /* Without /proc nobody can be told apart. As PID 1: all that this process may signal. */
-    if (is_pid1 && told_count == 0) send(-1, SIGTERM), told_count = 1;
+    /* Without /proc descendants are not known. As PID 1: all that this process may signal. */
+    if (is_pid1 && asked_count == 0) send(-1, SIGTERM), asked_count = 1;
     next_scan_at = INT64_MAX;
     return;
   }
   for (size_t i = 0; i < process_count; i++) {
     const struct process *each = &processes[i];
     if (!each->is_descendant || each->state == 'Z' || each->state == 'X') continue;
-    if ((!has_ended && each->pid == child) || find_told(each->pid, each->started) != NULL) continue;
-    const struct told *parent = find_told(each->parent, 0);
+    if ((!has_ended && each->pid == child) || find_asked(each->pid, each->started) != NULL) continue;
+    const struct asked *parent = find_asked(each->parent, 0);
     if (parent != NULL && each->started > parent->at && now() < last_call_at) continue;
-    tell(each);
+    ask(each);
   }
   int64_t took = now() - started_at;
   /* Looking takes at most a twentieth of the time. */
@@ -727,7 +727,7 @@ static void on_ended(int pid, int status) {
     next_scan_at = now();
     return;
   }
-  const struct told *known = has_ended ? find_told(pid, 0) : NULL;
+  const struct asked *known = has_ended ? find_asked(pid, 0) : NULL;
   if (known != NULL && known->is_own_child) later_count++, later_status = status;
 }
 
@@ -752,7 +752,7 @@ static void forward(int number, const siginfo_t *info) {
   int stops = (number == SIGTERM || number == SIGQUIT || number == SIGPWR || number == SIGINT) && !is_of_terminal;
   if (number == SIGCONT && terminal != -1 && foreground_of(terminal) == own_group()) give_terminal(child);
   sent |= bit(as);
-  if (to_group && stops && group_told_at == 0) group_told_at = ticks_now();
+  if (to_group && stops && group_asked_at == 0) group_asked_at = ticks_now();
   /* What Ctrl-Z has stopped is the whole group. */
   if (to_group || number == SIGCONT) send(-child, as);
   else send(child, as);
@@ -778,7 +778,7 @@ static _Noreturn void wait_for_all(void) {
         wakes_at = time + 10;
       } else {
         is_last_call |= time >= last_call_at;
-        if ((has_ended || is_last_call) && time >= next_scan_at) tell_descendants();
+        if ((has_ended || is_last_call) && time >= next_scan_at) ask_descendants();
         wakes_at = soonest(ends_at, has_ended || is_last_call ? next_scan_at : last_call_at);
       }
     }

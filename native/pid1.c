@@ -108,7 +108,7 @@ static struct sigaction previous[65];
 /* Whether a signal ends this process, and how many have arrived that JavaScript has not handled yet. */
 static _Atomic int is_ours[LENGTH(previous)], pending[LENGTH(previous)];
 
-/* Who has sent each signal the last time. */
+/* Who sent each signal last. */
 static _Atomic int last_sender[LENGTH(previous)];
 
 static int64_t now(void) {
@@ -259,18 +259,18 @@ static void on_stop_signal(int signal_number, siginfo_t *info, void *context) {
   int saved = errno;
   int64_t time = now(), none = 0;
   pending[signal_number]++;
-  last_sender[signal_number] = sender_of(info);
+  int sender = last_sender[signal_number] = sender_of(info);
   if (!is_ours[signal_number]) {
     /* The app handles it, or it is passed on to a child. */
   } else if (atomic_compare_exchange_strong(&arrived_at, &none, time)) {
     first_signal = signal_number;
-    first_sender = sender_of(info);
+    first_sender = sender;
     if (!begun && watchdog_ms > 0) {
       ends_at = time + watchdog_ms;
       arm_timer(time);
     }
   } else if (signal_number == SIGINT) {
-    on_further_signal(sender_of(info), time);
+    on_further_signal(sender, time);
   }
   errno = saved;
   const struct sigaction *before = &previous[signal_number];

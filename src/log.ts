@@ -134,6 +134,11 @@ export function ownUrl(): string {
   return url ?? process.getBuiltinModule('node:url').pathToFileURL(String(__filename)).href
 }
 
+/** A file beside this one in the build. */
+export function ownFile(path: string): string {
+  return process.getBuiltinModule('node:url').fileURLToPath(new URL(path, ownUrl()))
+}
+
 /**
  * Loaded on use, because it would be the largest part of the import time; and synchronously, because an `import()` would come too late
  * in a process that is about to exit.

@@ -1,4 +1,4 @@
-import { debug, ownUrl, warn } from './log.ts'
+import { debug, ownFile, warn } from './log.ts'
 import { isWorker } from './platform/this-process.ts'
 
 /**
@@ -55,12 +55,6 @@ export function warnOfAbsence(): void {
   )
 }
 
-/** A file of the native part for this machine. */
-export function nativeFile(name: string): string {
-  const { fileURLToPath } = process.getBuiltinModule('node:url')
-  return fileURLToPath(new URL(`native/${name}`, ownUrl()))
-}
-
 /** Loads it by `process.dlopen`, because `require` would need `createRequire`, and bundlers try to resolve its argument. */
 function load(): Native | 'absent' {
   const name = `${process.platform}-${process.arch}`
@@ -68,7 +62,7 @@ function load(): Native | 'absent' {
     if (isWorker()) throw new Error('signals and children are those of the main thread')
     if (process.platform !== 'linux') throw new Error('it is for Linux')
     const module = { exports: {} }
-    process.dlopen(module, nativeFile(`${name}.node`))
+    process.dlopen(module, ownFile(`native/${name}.node`))
     return module.exports as Native
   } catch (error) {
     // No prebuilt for this CPU; --no-addons; --permission; bundled without it.

@@ -12,7 +12,7 @@ import { drainWorkersOf } from './servers/cluster.ts'
 import { registerDrainDelay } from './servers/drain-delay.ts'
 import { setWatchdogStep, startWatchdog } from './signals/watchdog.ts'
 import { type Stage, stages } from './stages.ts'
-import { type Cause, type Running, type RunningStage, state } from './state.ts'
+import { type Cause, type Running, type RunningStage, hasWaitingListeners, state } from './state.ts'
 import { endOfStage } from './time/deadline.ts'
 import { performance } from './time/timers.ts'
 import { turnOfLoop } from './time/wait.ts'
@@ -71,20 +71,16 @@ const run: Record<Stage['runs'], (stage: RunningStage, running: Running) => Prom
 }
 
 /**
- * Until when processes have time to end. A package manager has nothing else to do, and its child has its own deadline, which comes first. An
- * app that does not know this package may have its own way to end a child: what SIGTERM does not end soon is left to it, and is
- * ended as the last thing.
+ * Until when processes have time to end, and whether those that are left are killed then. A package manager has nothing else to do, and the
+ * deadline of its child comes first. An app that does not know this package may end a child in its own way, so a later
+ * stage ends what SIGTERM does not end soon.
  */
-function endOfProcesses({ name }: RunningStage, { clock, otherListeners }: Running): { at: number; kills: boolean } {
-  const usual = endOfStage(clock, name, hasWork)
-  if (state.unaware === 'package manager') return { at: clock.deadline, kills: true }
-  const hasOwnWay =
-    state.unaware === 'app' && name === 'children' && otherListeners !== 'called' && otherListeners.size > 0
-  if (!hasOwnWay) return { at: usual, kills: true }
-  return {
-    at: Math.min(usual, performance.now() + Math.min(1000, (clock.deadline - clock.startedAt) / 10)),
-    kills: false,
-  }
+function endOfProcesses({ name }: RunningStage, running: Running): { readonly at: number; readonly kills: boolean } {
+  const { startedAt, deadline } = running.clock
+  if (state.unaware === 'package manager') return { at: deadline, kills: true }
+  const at = endOfStage(running.clock, name, hasWork)
+  if (state.unaware !== 'app' || name !== 'children' || !hasWaitingListeners(running)) return { at, kills: true }
+  return { at: Math.min(at, performance.now() + Math.min(1000, (deadline - startedAt) / 10)), kills: false }
 }
 
 async function endProcesses(stage: RunningStage, running: Running): Promise<void> {

@@ -132,6 +132,11 @@ export const state: State = {
   abort: undefined,
 }
 
+/** Whether listeners of other code wait to be called. */
+export function hasWaitingListeners({ otherListeners }: Running): boolean {
+  return otherListeners !== 'called' && otherListeners.size > 0
+}
+
 /** All hooks that have not started. */
 export function waitingHooks(): RegisteredHook[] {
   return Object.values(state.hooks).flatMap((hooks) => [...hooks])

@@ -1,4 +1,4 @@
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { exit } from '../exit/exit.ts'
 import { warn } from '../log.ts'
 import { gracePeriodOfEnvironment, isDisabled, optionsOfEnvironment } from '../options.ts'
@@ -25,15 +25,20 @@ export function registerApp(): void {
   recordSockets()
   drainEveryServer(installForApp)
   if (isPid1()) installForApp()
-  else subscribe('child_process', () => void setImmediate(installInPrimary).unref())
+  else subscribe('child_process', watchForWorkers)
 }
 
 function installForApp(): void {
   install('app')
 }
 
-function installInPrimary(): void {
-  if (Object.keys(cluster().workers ?? {}).length > 0) installForApp()
+/** A worker is in the list of the cluster a turn after its process was made. */
+function watchForWorkers(): void {
+  setImmediate(() => {
+    if (Object.keys(cluster().workers ?? {}).length === 0) return
+    unsubscribe('child_process', watchForWorkers)
+    installForApp()
+  }).unref()
 }
 
 function hasGoodVariables(): boolean {

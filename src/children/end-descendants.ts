@@ -15,9 +15,8 @@ const askedBy = new WeakMap<Running, Map<string, Asked>>()
 const warnedOf = new Set<string>()
 
 /**
- * Sends SIGTERM (or what was configured) to every descendant, waits, and sends SIGKILL to those that are left when their time is up (unless
- * `kills` is false: a later stage ends them). When
- * PID 1 exits, the kernel kills all that remain with SIGKILL.
+ * Sends SIGTERM (or what was configured) to every descendant, waits, and sends SIGKILL to those that are left when their time is up; where
+ * `kills` is false, a later stage ends them. When PID 1 exits, the kernel kills all that remain with SIGKILL.
  */
 export async function endDescendants(
   stage: StageName,
@@ -73,8 +72,8 @@ function startedByAsked(left: readonly Process[], asked: ReadonlyMap<string, Ask
 }
 
 /**
- * Only where PID 1 is a package manager. The shells and package managers in front of the app only wait for it, and end by themselves, with
- * its code, so they are not asked at all. What the script starts after the app is the script's, while there is time.
+ * Where PID 1 is a package manager: the processes that are not asked to end. The shells and package managers in front of the app end by
+ * themselves, with the code of the app. What the script starts after the app may run while there is time.
  */
 function ofScript(
   left: readonly Process[],

@@ -1,5 +1,7 @@
-import { codeOf, warn } from '../log.ts'
-import { native, nativeFile } from '../native.ts'
+import { existsSync } from 'node:fs'
+import { getSystemErrorName } from 'node:util'
+import { ownFile, warn } from '../log.ts'
+import { native } from '../native.ts'
 
 // As the init itself exits: wrong usage, a program that cannot be run.
 const exitCodes = { wrongUsage: 2, cannotRun: 126 }
@@ -9,35 +11,25 @@ const exitCodes = { wrongUsage: 2, cannotRun: 126 }
  * front of the program, and the pid stays the same.
  */
 export function run(args: readonly string[]): void {
-  const file = nativeFile(`init-${process.platform}-${process.arch}`)
-  if (!exists(file)) {
-    fail(
-      `there is no init for ${process.platform}-${process.arch}, only for Linux on x64 and arm64: use tini, or docker run --init`,
+  const machine = `${process.platform}-${process.arch}`
+  const file = ownFile(`native/init-${machine}`)
+  if (!existsSync(file)) {
+    const advice = 'use tini, or docker run --init'
+    return fail(exitCodes.wrongUsage, `there is no init for ${machine}, only for Linux on x64 and arm64: ${advice}`)
+  }
+  if (args[0] === '--print-path') return void process.stdout.write(`${file}\n`)
+  const part = native()
+  if (part === undefined) {
+    return fail(
+      exitCodes.wrongUsage,
+      `the native part cannot be loaded, which \`pid1 run\` needs: start ${file} itself`,
     )
-  } else if (args[0] === '--print-path') {
-    process.stdout.write(`${file}\n`)
-  } else {
-    // Whatever it is that the option keeps away, an init may not do without it silently.
-    const part = native()
-    if (part === undefined)
-      return fail(`the native part cannot be loaded, which \`pid1 run\` needs: start ${file} itself`)
-    const failed = part.becomeInit(file, args.length, args.map((arg) => `${arg}\0`).join(''))
-    const name = process.getBuiltinModule('node:util').getSystemErrorName(failed)
-    warn(`run: cannot start ${file}: ${name}`)
-    process.exitCode = exitCodes.cannotRun
   }
+  const failed = part.becomeInit(file, args.length, args.map((arg) => `${arg}\0`).join(''))
+  fail(exitCodes.cannotRun, `cannot start ${file}: ${getSystemErrorName(failed)}`)
 }
 
-function fail(why: string): void {
+function fail(code: number, why: string): void {
   warn(`run: ${why}`)
-  process.exitCode = exitCodes.wrongUsage
-}
-
-function exists(file: string): boolean {
-  try {
-    process.getBuiltinModule('node:fs').accessSync(file)
-    return true
-  } catch (error) {
-    return codeOf(error) !== 'ENOENT'
-  }
+  process.exitCode = code
 }

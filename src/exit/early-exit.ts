@@ -1,5 +1,5 @@
 import { listOf, quoted, warn, warnOf } from '../log.ts'
-import { stackFrames } from '../platform/call-site.ts'
+import { isInPackage, stackFrames } from '../platform/call-site.ts'
 import { isWorker } from '../platform/this-process.ts'
 import { type Running, state, waitingHooks } from '../state.ts'
 import { decideExitCode, toExitCode } from './exit-code.ts'
@@ -34,7 +34,7 @@ function warnOfExitWithoutShutdown(code: number): void {
   const hooks = waitingHooks()
   if (hooks.length === 0 || state.options.exit === false || state.unaware !== undefined) return
   const caller = callerOfExit()
-  if (caller === undefined || /node:|[\\/]node_modules[\\/]/.test(caller)) return
+  if (caller === undefined || caller.includes('node:') || isInPackage(caller)) return
   const names = listOf(hooks, ({ name }) => quoted(name))
   warn(
     `process.exit(${code}) was called without a shutdown, ${caller}; not run: ${names}. Call shutdown({ exitCode: ${code} }) instead`,

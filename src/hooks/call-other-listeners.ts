@@ -1,5 +1,6 @@
 import { flushOutput } from '../exit/output.ts'
 import { listOf, safeName, warn } from '../log.ts'
+import { isInPackage } from '../platform/call-site.ts'
 import { drainedMessage, isClusterWorker } from '../platform/this-process.ts'
 import { type OtherListener, type Running, type RunningHook, type RunningStage, state } from '../state.ts'
 import { endOfStage } from '../time/deadline.ts'
@@ -38,8 +39,7 @@ function takeListeners(running: Running): OtherListener[] {
  * last line. So shortly before they would be cut, the listeners are called after all.
  */
 export function callListenersBeforeCut(running: Running): void {
-  const startedAt = performance.now()
-  const ms = (endOfStage(running.clock, 'intake', hasWork) - startedAt) * earlyPart
+  const ms = (endOfStage(running.clock, 'intake', hasWork) - performance.now()) * earlyPart
   if (state.unaware !== 'app' || !Number.isFinite(ms)) return
   const timer = setTimeout(() => {
     if (running.stages.at(-1)?.name !== 'intake' || running.otherListeners === 'called') return
@@ -56,13 +56,9 @@ function startListener(listener: OtherListener, running: Running): void {
   void runInsideHook(() => callListener(listener, running)).catch(() => {})
 }
 
+/** Also where the whole app is a command of a package, such as `next start`. */
 function belongsToApp({ isOfPackage }: OtherListener): boolean {
-  return !isOfPackage || isProgramOfPackage()
-}
-
-/** Whether the whole app is a command of a package, such as `next start`. */
-function isProgramOfPackage(): boolean {
-  return /[\\/]node_modules[\\/]/.test(process.argv[1] ?? '')
+  return !isOfPackage || isInPackage(process.argv[1] ?? '')
 }
 
 async function callAll(
@@ -104,8 +100,8 @@ async function letAppEnd(
   endsAt: number,
 ): Promise<void> {
   const startedAt = performance.now()
-  const reports = listeners.map(({ signal, place }): RunningHook => {
-    return { name: `${signal} listener of ${place}`, outcome: 'running', durationMs: 0 }
+  const reports = listeners.map((listener): RunningHook => {
+    return { name: nameOf(listener), outcome: 'running', durationMs: 0 }
   })
   stage.hooks.push(...reports)
   for (const report of reports) stage.active.add(report)
@@ -135,8 +131,10 @@ async function letManagerEnd(
   const outcome = running.children.killed > 0 ? 'cut' : 'done'
   stage.hooks.push({ name: 'the child of the package manager', outcome, durationMs: 0 })
   const hasEnded = untilAppEnds(running, running.clock.deadline)
-  if (!hadChildren && listeners.length === 0) running.endOfApp?.()
-  if (!hadChildren) for (const listener of listeners) startListener(listener, running)
+  if (!hadChildren) {
+    if (listeners.length === 0) running.endOfApp?.()
+    for (const listener of listeners) startListener(listener, running)
+  }
   if (await hasEnded) return
   if (outcome === 'done') warn('the package manager did not end by itself after its child, so it is ended now')
   else warn('what the package manager has started did not end in time, and was killed')

@@ -1,6 +1,6 @@
 import { hasDescendants } from '../children/descendants.ts'
 import type { StageName } from '../stages.ts'
-import { type RegisteredHook, type Running, type RunningStage, state } from '../state.ts'
+import { type RegisteredHook, type Running, type RunningStage, hasWaitingListeners, state } from '../state.ts'
 import { endOfStage } from '../time/deadline.ts'
 import { performance } from '../time/timers.ts'
 import { turnOfLoop, within, withResolvers } from '../time/wait.ts'
@@ -9,13 +9,8 @@ import { runHook } from './run-hook.ts'
 /** Whether a hook waits for this stage, or the stage has a process to end or listeners to call. */
 export function hasWork(stage: StageName): boolean {
   if (state.hooks[stage].size > 0) return true
-  if (stage === 'flush') return hasOtherListeners()
+  if (stage === 'flush') return state.running !== undefined && hasWaitingListeners(state.running)
   return (stage === 'children' || stage === 'sidecars') && hasDescendants(stage)
-}
-
-function hasOtherListeners(): boolean {
-  const { otherListeners = 'called' } = state.running ?? {}
-  return otherListeners !== 'called' && otherListeners.size > 0
 }
 
 /** Whether a hook of this stage has not ended. */

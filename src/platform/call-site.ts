@@ -1,5 +1,10 @@
 const mostFrames = 30
 
+/** Whether a place in the code, or a file, belongs to an installed package. */
+export function isInPackage(place: string): boolean {
+  return /[\\/]node_modules[\\/]/.test(place)
+}
+
 /**
  * Keeps where code was called, such as `/app/server.js:12:3`: the nearest of some frames that is not Node's own. Undefined where Node has
  * called it. The text is made when the returned function is called, because that takes a hundred times as long.

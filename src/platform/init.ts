@@ -1,4 +1,4 @@
-import { ownUrl } from '../log.ts'
+import { ownFile } from '../log.ts'
 import { readProcess } from './processes.ts'
 
 /** The name of the program that is PID 1, if it is another one; undefined if it cannot be read. */
@@ -36,8 +36,7 @@ export function isPackageManager(): boolean {
 /** Whether `pid1/register` was loaded into PID 1, so that a package manager passes the signal on. */
 function hasRegister(): boolean {
   const [, options = ''] = /(?:^|\0)NODE_OPTIONS=([^\0]*)/.exec(readText('/proc/1/environ') ?? '') ?? []
-  const file = process.getBuiltinModule('node:url').fileURLToPath(new URL('register.js', ownUrl()))
-  return options.includes('pid1/register') || options.includes(file)
+  return options.includes('pid1/register') || options.includes(ownFile('register.js'))
 }
 
 /** If PID 1 is a shell or a package manager in front of the app: its name, and what to write instead of it. */

@@ -12,7 +12,7 @@ import { native } from '../native.ts'
 import { fdOf } from '../platform/private-fields.ts'
 import { isAlive, listOpenFiles, readProcess, sendSignal } from '../platform/processes.ts'
 import { cluster, drainedMessage, isClusterWorker, isWorker } from '../platform/this-process.ts'
-import { type Running, state } from '../state.ts'
+import { hasWaitingListeners, type Running, state } from '../state.ts'
 import { marginMs } from '../time/deadline.ts'
 import { performance, setImmediate } from '../time/timers.ts'
 import { pause } from '../time/wait.ts'
@@ -156,8 +156,8 @@ async function stopWithDelay(workers: Worker[], running: Running, wantedMs: numb
 }
 
 /**
- * An app that does not know this package may exit when it learns that a worker has ended, while others still answer. So it learns that at
- * its own end. A worker that has drained may wait for what the primary does at its own end, such as a message.
+ * An app that does not know this package may exit when a worker has ended, while other workers still answer. So these events are held until
+ * the app's own end. A worker that has drained says so, because it may wait for what the primary does then, such as a message.
  */
 function holdEnds(workers: readonly Worker[], running: Running): void {
   const held: (() => void)[] = []
@@ -183,10 +183,9 @@ function holdEnds(workers: readonly Worker[], running: Running): void {
   })
 }
 
-/** Whether the worker has ended, or has drained and the primary has listeners of its own, whose end of the workers is still to come. */
-function isDone(worker: Worker, { drainedWorkers, otherListeners }: Running): boolean {
-  const waits = otherListeners !== 'called' && otherListeners.size > 0 && drainedWorkers.has(worker.process.pid ?? 0)
-  return worker.isDead() || waits
+/** Whether the worker has ended, or has drained and waits for what the listeners of the primary do. */
+function isDone(worker: Worker, running: Running): boolean {
+  return worker.isDead() || (hasWaitingListeners(running) && running.drainedWorkers.has(worker.process.pid ?? 0))
 }
 
 async function waitForWorkers(workers: Worker[], running: Running, context: HookContext): Promise<void> {

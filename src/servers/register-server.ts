@@ -7,7 +7,7 @@ import { state } from '../state.ts'
 import { type Resolvable, withResolvers } from '../time/wait.ts'
 import { type Unregister, unregisterBy } from '../unregister.ts'
 import { type GrpcServer, http2ServersOf, watchCalls } from './grpc.ts'
-import type { SocketIoServer } from './socket-io.ts'
+import { looksLikeLongPoll, type SocketIoServer } from './socket-io.ts'
 import { type Connections, type Counts, isServer, type Server, trackConnections } from './connections.ts'
 import { drain, type DrainedServer, nameOf } from './drain.ts'
 import { holdAppClose, holdCloseEvent } from './hold-app-close.ts'
@@ -23,9 +23,9 @@ const waiting = new Set<Registered>()
 /** gRPC servers, whose http2 servers are further servers of one app. */
 const grpcServers = new Map<GrpcServer, App>()
 let isWatchingListeners = false
-/** Called before a server is drained that nobody has registered. Undefined where such servers are left alone. */
+/** Called when a server begins to listen that is not registered. Undefined where such servers are left alone. */
 let onUnknownServer: (() => void) | undefined
-/** What is closed when a server was drained that nobody has registered. */
+/** The framework of a server, which is closed after the drain. */
 const ownersOf = new WeakMap<object, { close(): unknown }>()
 
 interface Registered {
@@ -101,8 +101,8 @@ export function registerServer(server: Server, options: Given<DrainOptions>): vo
 }
 
 /**
- * For `pid1/register`: drains every http, https and http2 server that begins to listen. Fastify tells of its instances, and
- * is closed when its server was drained. `onServer` is called before a server is registered.
+ * For `pid1/register`: drains every http, https and http2 server that begins to listen. Fastify publishes its instances on a diagnostics
+ * channel; each is closed after the drain of its server. `onServer` is called before a server is registered.
  */
 export function drainEveryServer(onServer: () => void): void {
   onUnknownServer = onServer
@@ -116,16 +116,10 @@ export function drainEveryServer(onServer: () => void): void {
 function trackUnknown(server: Server): void {
   if (onUnknownServer === undefined) return
   onUnknownServer()
-  const app = newApp({ isEndless: isPollOfSocketIo })
+  const app = newApp({ isEndless: (request) => looksLikeLongPoll(request) || undefined })
   const owner = ownersOf.get(server)
   if (owner !== undefined) app.closers.add({ close: () => owner.close() })
   track(server, app, false)
-}
-
-/** Socket.IO holds such a request for up to 25 s. Its client comes back after a 503. */
-function isPollOfSocketIo(request: Parameters<NonNullable<DrainOptions['isEndless']>>[0]): boolean | undefined {
-  const { method, url = '' } = request
-  return (method === 'GET' && /[?&]EIO=\d/.test(url) && /[?&]transport=polling(&|$)/.test(url)) || undefined
 }
 
 /** Unregisters a server and the further servers of its app. */

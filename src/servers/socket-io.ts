@@ -26,6 +26,11 @@ export function isLongPoll(servers: Iterable<SocketIoServer>, request: AnyReques
   return [...servers].some((io) => sessionIn(io, request) !== undefined && request.method === 'GET')
 }
 
+/** The same where the server is not known. The client comes back after a 503. */
+export function looksLikeLongPoll({ method, url = '' }: AnyRequest): boolean {
+  return method === 'GET' && polling.test(url) && /[?&]EIO=\d/.test(url)
+}
+
 /** Whether a request begins a session. On a kept connection it would come to a server that stops. */
 export function isHandshake(servers: Iterable<SocketIoServer>, request: AnyRequest): boolean {
   return [...servers].some((io) => isOf(io, request) && sessionIn(io, request) === undefined)
@@ -42,8 +47,10 @@ export function closeSession(servers: Iterable<SocketIoServer>, request: AnyRequ
   return false
 }
 
+const polling = /[?&]transport=polling\b/
+
 function isOf(io: SocketIoServer, { url = '' }: AnyRequest): boolean {
-  return url.startsWith(io.path()) && /[?&]transport=polling\b/.test(url)
+  return url.startsWith(io.path()) && polling.test(url)
 }
 
 function sessionIn(io: SocketIoServer, request: AnyRequest): string | undefined {

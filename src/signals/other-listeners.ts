@@ -1,6 +1,6 @@
 import type { ConfigureOptions } from '../options.ts'
 import { debug } from '../log.ts'
-import { keepCallSite } from '../platform/call-site.ts'
+import { isInPackage, keepCallSite } from '../platform/call-site.ts'
 import { isWorker } from '../platform/this-process.ts'
 import { type OtherListener, state } from '../state.ts'
 import { isOurs } from './signal-owner.ts'
@@ -105,7 +105,7 @@ function waits(listener: Listener): boolean {
 
 function isOfPackageOrEarlier(listener: Listener): boolean {
   const place = placeOf(listener)
-  return place === undefined || /[\\/]node_modules[\\/]/.test(place)
+  return place === undefined || isInPackage(place)
 }
 
 /** Empty where Node itself has registered the listener, undefined where it was there before this package. */

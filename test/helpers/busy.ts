@@ -1,7 +1,7 @@
 import { type Load, startClients } from './load.ts'
 import { type Ended, type Lifetime, type RunOptions, start } from './run.ts'
 
-export interface Stopped {
+interface Stopped {
   readonly ended: Ended
   readonly lost: number
   /** How many answers there were, by their status. */
@@ -9,8 +9,6 @@ export interface Stopped {
 }
 
 interface BusyOptions extends RunOptions {
-  /** By default SIGTERM. */
-  readonly signal?: NodeJS.Signals
   /** SIGKILL comes this long after the signal: a bare app often never ends. */
   readonly killAfterMs?: number
   /** For an app that does not print `listening PORT`: its port, and what it prints instead. */
@@ -19,12 +17,12 @@ interface BusyOptions extends RunOptions {
 
 /** Stops an app that has printed its port, with a grace period of 4 s, while 200 clients are busy. */
 export async function stopBusy(t: Lifetime, name: string, options: BusyOptions, load: Load = {}): Promise<Stopped> {
-  const { signal = 'SIGTERM', killAfterMs, listens } = options
+  const { killAfterMs, listens } = options
   const run = start(t, name, { ...options, env: { PID1_GRACE_PERIOD: '4s', ...options.env } })
   if (listens !== undefined) await run.line(listens.saying)
   const port = listens?.port ?? (await run.port())
   const clients = await startClients(t, port, { clients: 200, thinkMs: 5, ...load })
-  run.signal(signal)
+  run.signal('SIGTERM')
   const kill = () => {
     clients.stop()
     run.signal('SIGKILL')
